@@ -1,0 +1,1 @@
+"""Floor 3: recordings to manifests, pairs, features and batches."""

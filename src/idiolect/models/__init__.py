@@ -1,0 +1,1 @@
+"""Floor 2: the networks and the files of their weights."""

@@ -1,0 +1,1 @@
+"""Floor 4: text and a prompt to speech."""

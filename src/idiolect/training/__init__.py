@@ -1,0 +1,1 @@
+"""Floor 4: loss, step, loop, checkpoints and resuming."""

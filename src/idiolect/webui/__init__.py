@@ -1,0 +1,1 @@
+"""Floor 6: the page; one file a tab, no computation."""
