@@ -74,7 +74,7 @@ def load_fixture(name: str) -> Fixture:
 
 
 def _from_recipe(key: str, entry: dict[str, Any], seed: int) -> Tensor:
-    numbers = np.random.RandomState((zlib.crc32(key.encode()) + seed) % 2**32)  # noqa: NPY002
+    numbers = np.random.RandomState((zlib.crc32(key.encode()) + seed) % 2**32)
     uniform = numbers.random_sample(int(np.prod(entry["shape"], dtype=np.int64)))
     values = entry["lo"] + (entry["hi"] - entry["lo"]) * uniform
     return torch.from_numpy(values.astype(np.float32).reshape(entry["shape"]))

@@ -48,7 +48,7 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, sort_keys=False) + "\n")
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401 -- JSON is what it is; callers check the shape
+def read_json(path: Path) -> Any:
     """Return the JSON value in ``path``.
 
     Raises:

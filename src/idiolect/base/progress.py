@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -52,7 +52,7 @@ def track(
     items: Iterable[T], label: str, *, total: int | None = None, unit: str = ""
 ) -> Iterator[T]:
     """Yield ``items`` while showing progress over ``total`` of them (their length by default)."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with progress(label, total, unit=unit) as advance:
         for item in items:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from idiolect.base.config import read_yaml
+from idiolect.base.config import from_mapping, read_yaml
 from idiolect.base.errors import ConfigError
 
 PUBLISHED_FEATURE_DIM = 1024
@@ -291,13 +291,15 @@ class BaseConfig:
     def of(cls, values: Mapping[str, Any]) -> BaseConfig:
         """Read a whole published configuration."""
         gpt = GptDims.of(values["gpt"])
-        speaker = {k: _tuples(v) for k, v in values.get("speaker_encoder", {}).items()}
+        speaker = from_mapping(
+            SpeakerDims, values.get("speaker_encoder", {}), where="speaker_encoder"
+        )
         return cls(
             gpt=gpt,
             codec=CodecDims.of(values["semantic_codec"]),
             s2mel=S2MelDims.of(values["s2mel"], gpt_dim=gpt.dim),
             mel=MelDims.of(values["s2mel"]["preprocess_params"]),
-            speaker=SpeakerDims(**speaker),
+            speaker=speaker,
             semantic_layer=values.get("semantic_encoder", {}).get("layer", PUBLISHED_HIDDEN_LAYER),
             emotion_groups=tuple(values["emo_num"]),
             version=str(values.get("version", "2.0")),
@@ -310,10 +312,6 @@ class BaseConfig:
             qwen_dir=values["qwen_emo_path"],
             vocoder_name=values["vocoder"]["name"],
         )
-
-
-def _tuples(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def read_base_config(path: Path) -> BaseConfig:

@@ -1,0 +1,57 @@
+"""What every command shares: flags from a dataclass, errors without tracebacks, exit codes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
+
+from idiolect.base.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER, UserError
+from idiolect.base.log import get_logger, set_up_logging
+
+Config = TypeVar("Config")
+
+
+def run_command(
+    config_type: type[Config],
+    work: Callable[[Config], None],
+    argv: Sequence[str] | None,
+    *,
+    prog: str,
+    description: str,
+) -> int:
+    """Parse ``argv`` into a ``config_type``, do the work, and return the exit code.
+
+    Args:
+        config_type: A frozen dataclass; the string under each field is the help of its flag.
+        work: Called with the parsed configuration.
+        argv: The arguments after the command's name; those of the process when None.
+        prog: The command as the user typed it.
+        description: What the command does, at the top of ``--help``.
+    """
+    set_up_logging()
+
+    def parse_and_work() -> None:
+        work(tyro.cli(config_type, args=argv, prog=prog, description=description))
+
+    return run(parse_and_work)
+
+
+def run(command: Callable[[], None]) -> int:
+    """Run ``command``; turn a :class:`UserError` into a message and Ctrl-C into exit code 130."""
+    try:
+        command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        get_logger().log(logging.DEBUG, "raised here", exc_info=True)
+        return EXIT_USER
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+        return EXIT_USER
+    return EXIT_OK
