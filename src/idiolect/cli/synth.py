@@ -1,0 +1,127 @@
+"""``idiolect synth``: a text, a voice, a model; sound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from idiolect.audio.io import probe_audio
+from idiolect.base.errors import ConfigError
+from idiolect.base.guard import check_output
+from idiolect.cli.surface import run_command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthConfig:
+    """What to say, in whose voice, by which model."""
+
+    voice: Path
+    """A clip of the voice to imitate; its first 15 s are heard."""
+    text: str | None = None
+    """What to say."""
+    text_file: Path | None = None
+    """A UTF-8 file with what to say, instead of --text."""
+    output: Path = Path("output.wav")
+    """The WAV to write: 22 050 Hz, mono, 16 bit."""
+    model: str | None = None
+    """An installed model's name, such as catalan; the base when left out."""
+    language: str | None = None
+    """Language of the text (ca, es, fr ...); that of the model when left out."""
+    base: Path = Path("checkpoints")
+    """Folder of the published base."""
+    model_dir: Path = Path("models")
+    """Folder of the installed models."""
+    aux_dir: Path | None = None
+    """Folder of w2v-bert, the codec, CAMPPlus and BigVGAN, when not beside the base."""
+    seed: int | None = None
+    """Same seed, same sound; drawn and printed when left out."""
+    speed: float = 1.0
+    """0.5 to 2; the sound is asked to be so much shorter."""
+    emo_audio: Path | None = None
+    """A clip whose emotion is taken."""
+    emo_alpha: float = 1.0
+    """How much of the emotion, 0 to 1."""
+    emo_vector: tuple[float, ...] | None = None
+    """Eight weights: happy angry sad afraid disgusted melancholic surprised calm."""
+    emo_text: str | None = None
+    """A description of the emotion, read by the Qwen reader of the base."""
+    interval_silence: int = 200
+    """Silence between segments, in milliseconds."""
+    max_text_tokens: int = 120
+    """Longer texts are cut into segments of at most so many tokens."""
+    temperature: float = 0.8
+    """Lower is more regular."""
+    top_p: float = 0.8
+    """Keep the most probable codes up to this share."""
+    top_k: int = 30
+    """Keep so many codes at each step; 0 keeps all."""
+    num_beams: int = 3
+    """How many hypotheses are followed."""
+    repetition_penalty: float = 10.0
+    """How much less probable a code gets once it was said."""
+    length_penalty: float = 0.0
+    """Above 0 favours longer speech."""
+    max_mel_tokens: int = 1500
+    """Most codes in a segment; 50 are one second."""
+    device: str | None = None
+    """cpu, cuda:0 ...; the first GPU when there is one."""
+    fp16: bool = False
+    """Run the GPT in half precision on a GPU."""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "idiolect synth") -> int:
+    """Run the command; return its exit code."""
+    return run_command(
+        SynthConfig, _synth, argv, prog=prog, description="Speak a text with a voice."
+    )
+
+
+def _text_of(config: SynthConfig) -> str:
+    if (config.text is None) == (config.text_file is None):
+        raise ConfigError("give --text or --text-file, one of them", where="--text")
+    return config.text or config.text_file.read_text(encoding="utf-8")  # type: ignore[union-attr]
+
+
+def _synth(config: SynthConfig) -> None:
+    text = _text_of(config)
+    check_output(config.output)
+    from idiolect.synthesis.pipeline import IndexTTS2
+
+    tts = IndexTTS2(
+        config.base / "config.yaml",
+        config.base,
+        use_fp16=config.fp16,
+        device=config.device,
+        model=config.model,
+        models_dir=config.model_dir,
+        aux_dir=config.aux_dir,
+    )
+    started = time.monotonic()
+    tts.infer(
+        config.voice,
+        text,
+        config.output,
+        emo_audio_prompt=config.emo_audio,
+        emo_alpha=config.emo_alpha,
+        emo_vector=config.emo_vector,
+        use_emo_text=config.emo_text is not None,
+        emo_text=config.emo_text,
+        interval_silence=config.interval_silence,
+        verbose=True,
+        max_text_tokens_per_segment=config.max_text_tokens,
+        language=config.language,
+        seed=config.seed,
+        speed=config.speed,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        num_beams=config.num_beams,
+        repetition_penalty=config.repetition_penalty,
+        length_penalty=config.length_penalty,
+        max_mel_tokens=config.max_mel_tokens,
+    )
+    elapsed_sec = time.monotonic() - started
+    duration_sec = probe_audio(config.output).duration_sec
+    print(f"wrote {config.output}: {duration_sec:.1f} s, made in {elapsed_sec:.1f} s")

@@ -1,0 +1,74 @@
+"""``idiolect webui``: serve the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from idiolect.base.errors import ConfigError
+from idiolect.base.log import get_logger
+from idiolect.cli.surface import run_command
+
+LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebuiConfig:
+    """Where the models are and where the page listens."""
+
+    model_dir: Path = Path("models")
+    """Folder of the installed models."""
+    base: Path = Path("checkpoints")
+    """Folder of the published base."""
+    aux_dir: Path | None = None
+    """Folder of w2v-bert, the codec, CAMPPlus and BigVGAN, when not beside the base."""
+    output_dir: Path = Path("outputs")
+    """Folder for what was spoken."""
+    host: str = "127.0.0.1"
+    """Address to listen on; others than this machine's own can hear it only when changed."""
+    port: int = 7860
+    """Port to listen on."""
+    auth: str | None = None
+    """USER:PASSWORD that the page asks for."""
+    device: str | None = None
+    """cpu, cuda:0 ...; the first GPU when there is one."""
+
+    def __post_init__(self) -> None:
+        """Check the form of ``auth``.
+
+        Raises:
+            ConfigError: It is not USER:PASSWORD.
+        """
+        if self.auth is not None and not all(self.auth.partition(":")):
+            raise ConfigError("not USER:PASSWORD", where="--auth")
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "idiolect webui") -> int:
+    """Run the command; return its exit code."""
+    return run_command(
+        WebuiConfig, _serve, argv, prog=prog, description="Serve the page: load a model and speak."
+    )
+
+
+def _serve(config: WebuiConfig) -> None:
+    if config.host not in LOCAL_HOSTS and config.auth is None:
+        get_logger().warning(
+            "the page listens on %s without a password: anybody who reaches this machine can use "
+            "it; --auth USER:PASSWORD asks for one",
+            config.host,
+        )
+    from idiolect.webui.app import PageSettings, serve
+
+    serve(
+        PageSettings(
+            model_dir=config.model_dir,
+            base=config.base,
+            aux_dir=config.aux_dir,
+            output_dir=config.output_dir,
+            device=config.device,
+        ),
+        host=config.host,
+        port=config.port,
+        auth=config.auth,
+    )

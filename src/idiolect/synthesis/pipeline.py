@@ -1,0 +1,387 @@
+"""Text and a prompt to speech, with the published call.
+
+Per-request state only: what one request needs travels in its arguments, so that concurrent
+requests never mix and a model that is swapped out finishes what it began.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from idiolect.audio.io import write_wav
+from idiolect.base.errors import SynthesisError, did_you_mean
+from idiolect.base.guard import check_output
+from idiolect.base.log import get_logger
+from idiolect.base.progress import track
+from idiolect.base.units import SAMPLE_RATE
+from idiolect.models.emotion import EmotionReader, scale_weights
+from idiolect.models.gpt import UnifiedVoice
+from idiolect.models.published import BaseFiles, load_gpt, locate_base
+from idiolect.registry.store import BASE_NAME, find_model
+from idiolect.synthesis.sampling import SamplingSettings, generate_codes
+from idiolect.synthesis.stack import FrozenStack, PromptFeatures
+from idiolect.text.segments import split_segments
+from idiolect.text.tokenizer import Tokenizer
+
+FULL_SCALE = 32767.0
+"""The published code speaks in 16-bit units, as floats."""
+SPEED_RANGE = (0.5, 2.0)
+EMOTIONS = ("happy", "angry", "sad", "afraid", "disgusted", "melancholic", "surprised", "calm")
+"""The order of the eight weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A GPT and the tokenizer it was trained with."""
+
+    name: str
+    gpt: UnifiedVoice
+    tokenizer: Tokenizer
+    languages: tuple[str, ...]
+
+    @property
+    def language(self) -> str | None:
+        """The language to assume when a request names none; None is the published choice."""
+        return self.languages[0] if len(self.languages) == 1 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What one call of :meth:`IndexTTS2.infer` asks for, checked."""
+
+    prompt: Path
+    text: str
+    language: str | None
+    emotion_prompt: Path | None
+    emotion_alpha: float
+    emotion_weights: tuple[float, ...] | None
+    random_emotion: bool
+    max_segment_tokens: int
+    quick_tokens: int
+    seed: int
+    speed: float
+    sampling: SamplingSettings
+
+
+class IndexTTS2:
+    """A base, the model that speaks at present, and the published call.
+
+    Args:
+        cfg_path: The base's ``config.yaml``.
+        model_dir: The base's folder.
+        use_fp16: Run the GPT in half precision; passed over on the CPU.
+        device: ``cpu``, ``cuda:0`` ...; the first GPU, or the CPU, when None.
+        model: An installed model's name; the base itself when None.
+        models_dir: Where installed models are.
+        aux_dir: Where w2v-bert and the like are, when not beside the base.
+
+    Raises:
+        CheckpointError: A file of the base is missing or damaged.
+        RegistryError: ``model`` is not installed.
+    """
+
+    def __init__(
+        self,
+        cfg_path: str | Path = "checkpoints/config.yaml",
+        model_dir: str | Path = "checkpoints",
+        *,
+        use_fp16: bool = False,
+        device: str | torch.device | None = None,
+        model: str | None = None,
+        models_dir: str | Path = "models",
+        aux_dir: str | Path | None = None,
+    ) -> None:
+        self.files: BaseFiles = locate_base(
+            Path(model_dir),
+            config_path=Path(cfg_path),
+            aux_dir=None if aux_dir is None else Path(aux_dir),
+        )
+        self.models_dir = Path(models_dir)
+        self.device = choose_device(device)
+        self.half = use_fp16 and self.device.type == "cuda"
+        self.stack = FrozenStack.load(self.files, self.device)
+        self._reader: EmotionReader | None = None
+        self._swap = Lock()
+        self._model = self._load(model or BASE_NAME)
+
+    @property
+    def model(self) -> LoadedModel:
+        """The model that the next request will use."""
+        return self._model
+
+    def use_model(self, name: str) -> LoadedModel:
+        """Make ``name`` the model that speaks; the former one stays if loading fails.
+
+        Raises:
+            RegistryError: ``name`` is not installed.
+            CheckpointError: Its files are damaged or do not belong together.
+        """
+        with self._swap:
+            if name != self._model.name:
+                self._model = self._load(name)
+            return self._model
+
+    def _load(self, name: str) -> LoadedModel:
+        found = find_model(name, self.models_dir, self.files)
+        gpt = load_gpt(found.gpt, found.config.gpt).to(self.device).eval()
+        if self.half:
+            gpt.half()
+        return LoadedModel(name, gpt, Tokenizer.load(found.tokenizer), found.languages)
+
+    def infer(  # noqa: PLR0913, PLR0917 -- the published signature
+        self,
+        spk_audio_prompt: str | Path,
+        text: str,
+        output_path: str | Path | None = None,
+        emo_audio_prompt: str | Path | None = None,
+        emo_alpha: float = 1.0,
+        emo_vector: Sequence[float] | None = None,
+        use_emo_text: bool = False,  # noqa: FBT001, FBT002 -- the published signature
+        emo_text: str | None = None,
+        use_random: bool = False,  # noqa: FBT001, FBT002 -- the published signature
+        interval_silence: int = 200,
+        verbose: bool = False,  # noqa: FBT001, FBT002 -- the published signature
+        max_text_tokens_per_segment: int = 120,
+        stream_return: bool = False,  # noqa: FBT001, FBT002 -- the published signature
+        more_segment_before: int = 0,
+        *,
+        language: str | None = None,
+        seed: int | None = None,
+        speed: float = 1.0,
+        **generation: float | bool | None,
+    ) -> Path | tuple[int, NDArray[np.int16]] | Iterator[Tensor]:
+        """Speak ``text`` in the voice of ``spk_audio_prompt``.
+
+        Args:
+            spk_audio_prompt: A clip of the voice; its first 15 s are heard.
+            text: What to say.
+            output_path: A 16-bit WAV at 22 050 Hz is written there.
+            emo_audio_prompt: A clip whose emotion is taken instead of the voice's own.
+            emo_alpha: How much of that emotion, 0…1.
+            emo_vector: Eight weights in the order of :data:`EMOTIONS`.
+            use_emo_text: Take the weights from ``emo_text`` by the Qwen reader.
+            emo_text: The text that the reader reads; ``text`` when None.
+            use_random: Choose the rows of the emotion matrix at random.
+            interval_silence: Silence between segments, in milliseconds.
+            verbose: Log segments, tokens and the seed.
+            max_text_tokens_per_segment: Longer texts are cut into segments of at most so many.
+            stream_return: Return an iterator of segments as they are made.
+            more_segment_before: Keep the first segments short until so many tokens, for streaming.
+            language: Code of the language of ``text``; that of the model when None.
+            seed: Same seed, same sound; drawn when None.
+            speed: 0.5…2; the sound is asked to be so much shorter.
+            **generation: Fields of :class:`SamplingSettings`, and ``max_mel_tokens``.
+
+        Returns:
+            ``output_path``, or (22050, int16 [n, 1]) without one, or an iterator of float waves
+            [1, n] in ±32767 when streaming.
+
+        Raises:
+            SynthesisError: A setting is out of range, or the model spoke nothing.
+            DataError: A clip cannot be read.
+        """
+        model = self._model
+        if output_path is not None:
+            check_output(Path(output_path))
+        weights = self._weights(emo_vector, emo_text or text, use_emo_text=use_emo_text)
+        request = Request(
+            prompt=Path(spk_audio_prompt),
+            text=text,
+            language=language or model.language,
+            emotion_prompt=(
+                Path(emo_audio_prompt) if emo_audio_prompt and weights is None else None
+            ),
+            emotion_alpha=emo_alpha,
+            emotion_weights=None if weights is None else scale_weights(weights, emo_alpha),
+            random_emotion=use_random,
+            max_segment_tokens=max_text_tokens_per_segment,
+            quick_tokens=more_segment_before,
+            seed=secrets.randbits(31) if seed is None else seed,
+            speed=_checked_speed(speed),
+            sampling=sampling_settings(generation),
+        )
+        if verbose:
+            get_logger().info("seed %d, language %s", request.seed, request.language)
+        waves = self._waves(model, request)
+        if stream_return:
+            return _with_silence_after_each(waves, interval_silence)
+        return _finished(list(waves), interval_silence, output_path)
+
+    def _weights(
+        self, emo_vector: Sequence[float] | None, emo_text: str, *, use_emo_text: bool
+    ) -> tuple[float, ...] | None:
+        if use_emo_text:
+            if self._reader is None:
+                self._reader = EmotionReader.load(self.files, self.device)
+            return self._reader.weights(emo_text)
+        if emo_vector is None:
+            return None
+        if len(emo_vector) != len(EMOTIONS):
+            raise SynthesisError(
+                f"emo_vector has {len(emo_vector)} weights, not {len(EMOTIONS)}",
+                fix=f"give one for each of {', '.join(EMOTIONS)}",
+            )
+        return tuple(emo_vector)
+
+    def _waves(self, model: LoadedModel, request: Request) -> Iterator[Tensor]:
+        """Yield the wave [1, n] in ±32767 of each segment that has sound."""
+        segments = segments_of(model, request)
+        prompt = self.stack.prompt(request.prompt)
+        generator = torch.Generator(self.device).manual_seed(request.seed)
+        emotion = self._emotion(model, prompt, request, generator)
+        latents = self._speaker_latents(model, prompt)
+        heard = False
+        for text_ids in track(segments, "speaking", unit="segments"):
+            wave = self._segment(model, prompt, latents, emotion, text_ids, request, generator)
+            if wave is None:
+                get_logger().warning("one segment came out empty and was left out")
+                continue
+            heard = True
+            yield wave
+        if not heard:
+            raise SynthesisError(
+                "the model spoke nothing",
+                where=f"text {request.text[:60]!r}, seed {request.seed}",
+                fix="try another seed, or check that the model was trained on this language",
+            )
+
+    @torch.inference_mode()
+    def _speaker_latents(self, model: LoadedModel, prompt: PromptFeatures) -> Tensor:
+        return model.gpt.speaker_latents(prompt.features.to(_dtype(model.gpt)))
+
+    @torch.inference_mode()
+    def _emotion(
+        self,
+        model: LoadedModel,
+        prompt: PromptFeatures,
+        request: Request,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the emotion vector [1, D]."""
+        if request.emotion_prompt is None:
+            features, alpha = prompt.emotion_features, 1.0
+        else:
+            features = self.stack.emotion_features(request.emotion_prompt)
+            alpha = request.emotion_alpha
+        dtype = _dtype(model.gpt)
+        merged = model.gpt.merge_emotion(prompt.features.to(dtype), features.to(dtype), alpha)
+        if request.emotion_weights is None:
+            return merged
+        return self.stack.emotion.mix(
+            merged.float(),
+            prompt.style,
+            request.emotion_weights,
+            generator=generator if request.random_emotion else None,
+        ).to(dtype)
+
+    @torch.inference_mode()
+    def _segment(
+        self,
+        model: LoadedModel,
+        prompt: PromptFeatures,
+        latents: Tensor,
+        emotion: Tensor,
+        text_ids: list[int],
+        request: Request,
+        generator: torch.Generator,
+    ) -> Tensor | None:
+        """Return the wave [1, n] of one segment, or None when the model stops at once."""
+        ids = torch.tensor([text_ids], device=self.device)
+        prefix = model.gpt.prefix(latents, emotion)
+        codes = generate_codes(model.gpt, prefix, ids, request.sampling, generator=generator)
+        if codes.numel() == 0:
+            return None
+        states = model.gpt.code_latents(prefix, ids, codes)
+        wave = self.stack.render(codes, states, prompt, generator=generator, speed=request.speed)
+        return (FULL_SCALE * wave).clamp(-FULL_SCALE, FULL_SCALE).cpu()
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """Return ``device``, or the first GPU, or the CPU."""
+    if device is not None:
+        return torch.device(device)
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def segments_of(model: LoadedModel, request: Request) -> list[list[int]]:
+    """Return the token ids of each segment of the request's text.
+
+    Raises:
+        SynthesisError: Nothing of the text is left to say, or a segment does not fit the model.
+    """
+    pieces = model.tokenizer.split(request.text, request.language)
+    limit = min(request.max_segment_tokens, model.gpt.dims.max_text_len)
+    segments = [
+        model.tokenizer.ids_of(segment)
+        for segment in split_segments(pieces, limit, request.quick_tokens)
+    ]
+    segments = [ids for ids in segments if ids]
+    if not segments:
+        raise SynthesisError(f"nothing to say in {request.text!r}", fix="give a text with words")
+    unknown = sum(ids.count(model.tokenizer.unk_id) for ids in segments)
+    if unknown:
+        get_logger().warning(
+            "%d tokens of the text are unknown to the tokenizer and will not be spoken well",
+            unknown,
+        )
+    return segments
+
+
+def sampling_settings(generation: dict[str, float | bool | None]) -> SamplingSettings:
+    """Return the settings that the keywords of the published call ask for.
+
+    Raises:
+        SynthesisError: A keyword is unknown.
+    """
+    given = {("max_codes" if k == "max_mel_tokens" else k): v for k, v in generation.items()}
+    if given.pop("typical_sampling", False):
+        given.setdefault("typical_mass", 0.9)
+    known = {field.name for field in fields(SamplingSettings)}
+    for key in given:
+        if key not in known:
+            raise SynthesisError(f"unknown setting {key!r}", fix=did_you_mean(key, known))
+    return replace(SamplingSettings(), **given)  # type: ignore[arg-type]
+
+
+def _checked_speed(speed: float) -> float:
+    low, high = SPEED_RANGE
+    if not low <= speed <= high:
+        raise SynthesisError(f"speed {speed} is out of range", fix=f"choose {low} to {high}")
+    return speed
+
+
+def _dtype(gpt: UnifiedVoice) -> torch.dtype:
+    return gpt.mel_head.weight.dtype
+
+
+def _silence(interval_ms: int) -> Tensor:
+    return torch.zeros(1, max(0, int(SAMPLE_RATE * interval_ms / 1000)))
+
+
+def _with_silence_after_each(waves: Iterator[Tensor], interval_ms: int) -> Iterator[Tensor]:
+    for wave in waves:
+        yield wave
+        yield _silence(interval_ms)
+
+
+def _finished(
+    waves: list[Tensor], interval_ms: int, output_path: str | Path | None
+) -> Path | tuple[int, NDArray[np.int16]]:
+    """Join the segments with silence between them; write them, or return 16-bit samples."""
+    silence = _silence(interval_ms)
+    parts = [part for wave in waves for part in (silence, wave)][1:]
+    wave = torch.cat(parts, dim=1)
+    if output_path is None:
+        return SAMPLE_RATE, wave.to(torch.int16).T.numpy()
+    path = Path(output_path)
+    write_wav(path, (wave[0] / FULL_SCALE).clamp(-1, 1).numpy(), SAMPLE_RATE)
+    return path
