@@ -1,0 +1,99 @@
+"""``idiolect pairs``: a manifest in, prompt/target pairs out, for validation too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from idiolect.base.errors import DataError
+from idiolect.cli.surface import run_command
+from idiolect.data.manifest import read_manifest
+from idiolect.data.pairs import (
+    MENDS,
+    PairConfig,
+    PairPlan,
+    no_pairs_error,
+    plan_pairs,
+    write_pairs,
+)
+
+EXAMPLES = 3
+MAX_SKIPPED_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairsCommand(PairConfig):
+    """The flags of the command."""
+
+    manifest: Path
+    """Manifest to read (JSON Lines), for example data/catalan/train.jsonl."""
+    output: Path | None = None
+    """Pairs to write; by default beside the manifest, with `_paired` in the name. When the
+    manifest is a train.jsonl with a val.jsonl beside it, val pairs are written too, into the
+    same folder and with `val` in place of `train`."""
+    allow_skips: bool = False
+    """Go on when more than a tenth of the clips cannot be paired."""
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Make the pairs; return the exit code."""
+    return run_command(
+        PairsCommand,
+        _make_pairs,
+        argv,
+        prog=prog or "idiolect pairs",
+        description="Choose prompts for each clip of a manifest: same speaker, other words, "
+        "another recording where it is known.",
+    )
+
+
+def _make_pairs(flags: PairsCommand) -> None:
+    config = PairConfig(**{f.name: getattr(flags, f.name) for f in fields(PairConfig)})
+    output = flags.output or flags.manifest.with_name(f"{flags.manifest.stem}_paired.jsonl")
+    plan = plan_pairs(read_manifest(flags.manifest), config)
+    _check_skipped(plan, flags)
+    _write(output, plan, flags.manifest)
+    validation = flags.manifest.with_name(_validation_name(flags.manifest.name))
+    if validation != flags.manifest and validation.is_file():
+        _make_validation_pairs(validation, output.with_name(_validation_name(output.name)), config)
+
+
+def _make_validation_pairs(manifest: Path, output: Path, config: PairConfig) -> None:
+    """Pair the held-out clips; one that has no prompt among so few prompts for itself."""
+    config = replace(config, self_pairs=True, max_pairs=0)
+    plan = plan_pairs(read_manifest(manifest), config)
+    if plan.pairs:
+        _write(output, plan, manifest)
+    else:
+        print(f"no validation pairs: {no_pairs_error(plan, manifest)}")
+
+
+def _validation_name(name: str) -> str:
+    if "train" in name:
+        return name.replace("train", "val")
+    return name if name.startswith("val") else f"val_{name}"
+
+
+def _check_skipped(plan: PairPlan, flags: PairsCommand) -> None:
+    skipped = plan.skipped
+    if not plan.pairs or skipped.total() <= MAX_SKIPPED_SHARE * plan.num_clips or flags.allow_skips:
+        return
+    reason, _ = skipped.most_common(1)[0]
+    raise DataError(
+        f"{skipped.total()} of {plan.num_clips} clips cannot be paired, most because {reason}",
+        where=str(flags.manifest),
+        fix=f"{MENDS[reason]}; or give --allow-skips to train without them",
+    )
+
+
+def _write(output: Path, plan: PairPlan, manifest: Path) -> None:
+    count = write_pairs(output, plan, manifest)
+    targets = len({pair.target for pair in plan.pairs})
+    print(f"wrote {count} pairs for {targets} of {plan.num_clips} clips to {output}")
+    if plan.num_self_pairs:
+        print(f"  {plan.num_self_pairs} clips are their own prompt: no other clip fits them")
+    for reason, number in plan.skipped.most_common():
+        examples = ", ".join(plan.unpaired[reason][:EXAMPLES])
+        print(f"  left out {number} clips: {reason} (such as {examples})")
+        print(f"    fix: {MENDS[reason]}")
