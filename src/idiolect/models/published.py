@@ -1,0 +1,347 @@
+"""The published files: their names, where they are found, and the networks that they hold.
+
+A base folder (the guide's ``checkpoints``) has the files of IndexTTS-2 itself and, in
+``hf_cache``, four models of other authors. Those are also found in a folder given as
+``aux_dir``, and in the cache of the Hugging Face hub, in the hub's own layout.
+
+Names of the published code stop here; inside, the project's own names are used.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from idiolect.base.errors import CheckpointError
+from idiolect.models.checkpoint import (
+    Shapes,
+    Weights,
+    load_checkpoint,
+    load_weights,
+    shapes_of,
+)
+from idiolect.models.config import BaseConfig, GptDims, read_base_config
+
+if TYPE_CHECKING:
+    from idiolect.models.gpt import UnifiedVoice
+
+Module = TypeVar("Module", bound=nn.Module)
+
+BASE_REPO = "IndexTeam/IndexTTS-2"
+LICENCE_NAME = "bilibili Model Use License Agreement"
+DERIVATIVE_NOTICE = (
+    "Any modifications made to the original model in this Derivative Work are not endorsed, "
+    "warranted, or guaranteed by the original right-holder of the original model, and the "
+    "original right-holder disclaims all liability related to this Derivative Work."
+)
+"""The sentence that the licence asks for, word for word, beside every derived model."""
+
+CONFIG_FILE = "config.yaml"
+CACHE_DIR = "hf_cache"
+BASE_ROLES = {
+    "gpt": "gpt.pth",
+    "s2mel": "s2mel.pth",
+    "tokenizer": "bpe.model",
+    "stats": "wav2vec2bert_stats.pt",
+    "emotion_matrix": "feat2.pt",
+    "speaker_matrix": "feat1.pt",
+}
+"""The files of IndexTTS-2 itself, under the names that an official ``config.yaml`` gives them."""
+QWEN_DIR = "qwen0.6bemo4-merge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auxiliary:
+    """A model of other authors that the base needs."""
+
+    role: str
+    local: str
+    """Its name in ``hf_cache``: of a folder, or of its one file."""
+    is_folder: bool
+    repo: str
+    files: tuple[str, ...]
+    """What is needed of the repository."""
+    optional_files: tuple[str, ...] = ()
+    modelscope_repo: str | None = None
+    """Its mirror on ModelScope."""
+
+    def local_path(self, file: str) -> str:
+        """Return where ``file`` of the repository lies below ``hf_cache``."""
+        return f"{self.local}/{file}" if self.is_folder else self.local
+
+
+AUXILIARIES = (
+    Auxiliary(
+        role="semantic_dir",
+        local="w2v-bert-2.0",
+        is_folder=True,
+        repo="facebook/w2v-bert-2.0",
+        files=("config.json", "model.safetensors"),
+        optional_files=("preprocessor_config.json",),
+        modelscope_repo="AI-ModelScope/w2v-bert-2.0",
+    ),
+    Auxiliary(
+        role="codec",
+        local="semantic_codec_model.safetensors",
+        is_folder=False,
+        repo="amphion/MaskGCT",
+        files=("semantic_codec/model.safetensors",),
+    ),
+    Auxiliary(
+        role="speaker",
+        local="campplus_cn_common.bin",
+        is_folder=False,
+        repo="funasr/campplus",
+        files=("campplus_cn_common.bin",),
+        modelscope_repo="iic/speech_campplus_sv_zh-cn_16k-common",
+    ),
+    Auxiliary(
+        role="vocoder_dir",
+        local="bigvgan",
+        is_folder=True,
+        repo="nvidia/bigvgan_v2_22khz_80band_256x",
+        files=("config.json", "bigvgan_generator.pt"),
+    ),
+)
+
+IGNORED_GPT_KEYS = re.compile(
+    r"inference_model\.|ds_engine\.|accel_engine\.|gpt\.wte\.|gpt\.wpe\."
+    r"|gpt\.h\.\d+\.attn\.(bias|masked_bias)$|.*\.lora_"
+)
+"""Aliases and left-overs that some files carry and no network needs."""
+CONDITIONER_KEYS = re.compile(
+    r"(emo_)?conditioning_encoder\.|(emo_)?perceiver_encoder\.|emovec_layer\.|emo_layer\."
+)
+"""The conditioners and the emotion branch: frozen, and absent where their outputs are cached."""
+DEAD_S2MEL_KEYS = re.compile(
+    r"cfm\.estimator\.(x_embedder\.|cond_embedder\.|content_mask_embedder\.|input_pos$)"
+    r"|length_regulator\.(embedding\.|mask_token$)"
+)
+"""What the published s2mel carries and nothing reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseFiles:
+    """Where each file of a base is; everything in it exists."""
+
+    folder: Path
+    config: BaseConfig
+    config_path: Path
+    gpt: Path
+    s2mel: Path
+    tokenizer: Path
+    stats: Path
+    emotion_matrix: Path
+    speaker_matrix: Path
+    semantic_dir: Path
+    codec: Path
+    speaker: Path
+    vocoder_dir: Path
+    qwen_dir: Path | None
+    """The reader of emotions in text; None when it was not downloaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFile:
+    """A file that a base needs, and where it was found or looked for."""
+
+    role: str
+    name: str
+    path: Path | None
+    looked_in: tuple[Path, ...]
+
+
+def locate_base(
+    folder: Path | str,
+    *,
+    config_path: Path | None = None,
+    aux_dir: Path | None = None,
+    gpt: Path | None = None,
+) -> BaseFiles:
+    """Return where every file of the base in ``folder`` is.
+
+    Args:
+        folder: The base folder.
+        config_path: Its configuration, when not ``config.yaml`` in it.
+        aux_dir: A folder with the models of other authors; looked in first.
+        gpt: Another GPT to start from than the one of the base.
+
+    Raises:
+        CheckpointError: Files are missing; all of them are listed.
+        ConfigError: The configuration is not one of IndexTTS-2.
+    """
+    folder = Path(folder)
+    found = find_base_files(folder, config_path=config_path, aux_dir=aux_dir, gpt=gpt)
+    if missing := [entry for entry in found if entry.path is None]:
+        raise _incomplete(folder, missing)
+    paths = {entry.role: entry.path for entry in found if entry.path is not None}
+    config = read_base_config(paths["config_path"])
+    qwen_dir = folder / config.qwen_dir.strip()
+    return BaseFiles(
+        folder=folder,
+        config=config,
+        qwen_dir=qwen_dir if (qwen_dir / "config.json").is_file() else None,
+        **paths,
+    )
+
+
+def find_base_files(
+    folder: Path,
+    *,
+    config_path: Path | None = None,
+    aux_dir: Path | None = None,
+    gpt: Path | None = None,
+) -> list[FoundFile]:
+    """Return every file that a base in ``folder`` needs, found or not."""
+    config_path = config_path or folder / CONFIG_FILE
+    names, vocoder_repo = _names(config_path)
+    found = [_in_folder("config_path", config_path)]
+    for role, name in names.items():
+        path = gpt if role == "gpt" and gpt is not None else folder / name
+        found.append(_in_folder(role, path))
+    for auxiliary in AUXILIARIES:
+        repo = vocoder_repo if auxiliary.role == "vocoder_dir" else auxiliary.repo
+        found.append(_find_auxiliary(replace(auxiliary, repo=repo), folder, aux_dir))
+    return found
+
+
+def hub_cache() -> Path:
+    """Return the folder where huggingface_hub keeps what it downloaded."""
+    if cache := os.environ.get("HF_HUB_CACHE"):
+        return Path(cache)
+    home = os.environ.get("HF_HOME")
+    return (Path(home) if home else Path.home() / ".cache" / "huggingface") / "hub"
+
+
+def load_gpt(
+    path: Path, dims: GptDims, *, conditioners: bool = True, dropout: float = 0.0
+) -> UnifiedVoice:
+    """Return the GPT in ``path``, published or ours, on the CPU.
+
+    Args:
+        path: The file.
+        dims: Of the base; the numbers of rows are taken from the tensors instead.
+        conditioners: Whether the conditioners and the emotion branch are wanted.
+        dropout: Of the transformer, while training.
+
+    Raises:
+        CheckpointError: The file cannot be read, or does not fit ``dims``.
+    """
+    from idiolect.models.gpt import UnifiedVoice
+
+    weights = gpt_weights(load_checkpoint(path)[0], conditioners=conditioners)
+    dims = gpt_dims_of(shapes_of(weights), dims)
+    return _materialize(
+        lambda: UnifiedVoice(dims, conditioners=conditioners, dropout=dropout), weights, path
+    )
+
+
+def gpt_weights(weights: Mapping[str, Tensor], *, conditioners: bool = True) -> Weights:
+    """Return the tensors of a GPT file that the network has, under its names."""
+    kept = {
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in weights.items()
+        if not IGNORED_GPT_KEYS.match(name)
+    }
+    if conditioners:
+        return kept
+    return {name: tensor for name, tensor in kept.items() if not CONDITIONER_KEYS.match(name)}
+
+
+def gpt_dims_of(shapes: Shapes, dims: GptDims) -> GptDims:
+    """Return ``dims`` with the numbers of rows that the tensors of a file have."""
+
+    def rows(name: str, default: int) -> int:
+        return shapes[name][0] if name in shapes else default
+
+    return replace(
+        dims,
+        vocab_size=rows("text_embedding.weight", dims.text_rows) - 1,
+        num_codes=rows("mel_embedding.weight", dims.num_codes),
+        max_text_len=rows("text_pos_embedding.emb.weight", dims.text_positions) - 2,
+        max_code_len=rows("mel_pos_embedding.emb.weight", dims.code_positions) - 3,
+    )
+
+
+def _materialize(build: Callable[[], Module], weights: Weights, path: Path) -> Module:
+    """Return the module that ``build`` makes, with ``weights``, and none of the work of an init."""
+    with torch.device("meta"):
+        module = build()
+    load_weights(module, weights, where=path)
+    if any(buffer.is_meta for buffer in module.buffers()):
+        # Buffers that are computed and not stored: only a real build has them.
+        module = build()
+        load_weights(module, weights, where=path)
+    return module.eval()
+
+
+def _names(config_path: Path) -> tuple[dict[str, str], str]:
+    """Return the file names by role, and the repository of the vocoder."""
+    if not config_path.is_file():
+        return dict(BASE_ROLES), AUXILIARIES[-1].repo
+    config = read_base_config(config_path)
+    names = (
+        config.gpt_file,
+        config.s2mel_file,
+        config.tokenizer_file,
+        config.stats_file,
+        config.emotion_matrix_file,
+        config.speaker_matrix_file,
+    )
+    # Only the last part: one official file held paths of its authors' machine.
+    plain = (Path(name.strip()).name for name in names)
+    return dict(zip(BASE_ROLES, plain, strict=True)), config.vocoder_name
+
+
+def _in_folder(role: str, path: Path) -> FoundFile:
+    found = path if path.is_file() else None
+    return FoundFile(role=role, name=path.name, path=found, looked_in=(path.parent,))
+
+
+def _find_auxiliary(auxiliary: Auxiliary, folder: Path, aux_dir: Path | None) -> FoundFile:
+    roots = [root for root in (aux_dir, folder / CACHE_DIR, hub_cache()) if root is not None]
+    places = (place for root in roots for place in _places(auxiliary, root))
+    return FoundFile(
+        role=auxiliary.role,
+        name=auxiliary.local,
+        path=next(places, None),
+        looked_in=tuple(roots),
+    )
+
+
+def _places(auxiliary: Auxiliary, root: Path) -> Iterator[Path]:
+    """Yield where ``auxiliary`` lies whole below ``root``, by its own name or in hub layout."""
+    local = [root / auxiliary.local_path(file) for file in auxiliary.files]
+    if all(path.is_file() for path in local):
+        yield root / auxiliary.local
+    for snapshot in _snapshots(root / f"models--{auxiliary.repo.replace('/', '--')}"):
+        files = [snapshot / file for file in auxiliary.files]
+        if all(path.is_file() for path in files):
+            yield snapshot if auxiliary.is_folder else files[0]
+
+
+def _snapshots(repo_dir: Path) -> Iterator[Path]:
+    """Yield the snapshots of a repository in the hub's cache, the one that ``main`` is first."""
+    main = repo_dir / "refs" / "main"
+    if main.is_file():
+        yield repo_dir / "snapshots" / main.read_text(encoding="utf-8").strip()
+    yield from sorted((repo_dir / "snapshots").glob("*"))
+
+
+def _incomplete(folder: Path, missing: Collection[FoundFile]) -> CheckpointError:
+    lines = [
+        f"  {entry.name}  (looked in {', '.join(map(str, entry.looked_in))})" for entry in missing
+    ]
+    listing = "\n".join(lines)
+    return CheckpointError(
+        f"the base in {folder} lacks {len(missing)} files\n{listing}",
+        fix=f"idiolect download {folder} --accept-licence bilibili; or point --aux-dir at the "
+        "folder that has them",
+    )
