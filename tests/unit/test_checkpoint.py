@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from idiolect.base.errors import CheckpointError, GuardError, TokenizerError
+from idiolect.base.errors import CheckpointError, GuardError
 from idiolect.models.checkpoint import (
     CheckpointHeader,
     Speller,
@@ -258,12 +258,14 @@ def test_weights_of_another_tokenizer_are_not_transferred():
         transfer_vocabulary(text_weights(base), Pieces("A"), base)
 
 
-def test_a_tokenizer_without_the_start_id_is_refused():
+def test_start_and_stop_are_carried_by_id_whatever_they_are_called():
     base, new = Pieces("A"), Pieces("A")
-    new.pieces[0] = "<pad>"
+    new.pieces[:2] = ["<start>", "<stop>"]
 
-    with pytest.raises(TokenizerError, match="id 0 is '<pad>'"):
-        transfer_vocabulary(text_weights(base), base, new)
+    moved, report = transfer_vocabulary(text_weights(base), base, new)
+
+    assert report.carried == base.vocab_size
+    assert torch.equal(moved["text_head.bias"], text_weights(base)["text_head.bias"])
 
 
 def test_a_piece_is_spelt_with_as_few_pieces_as_possible():

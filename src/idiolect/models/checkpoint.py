@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,11 +21,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from idiolect.base.config import from_mapping, to_mapping
-from idiolect.base.errors import CheckpointError, ConfigError, TokenizerError
+from idiolect.base.errors import CheckpointError, ConfigError
 from idiolect.base.files import atomic_path
-
-if TYPE_CHECKING:
-    from idiolect.text.tokenizer import Tokenizer
+from idiolect.text.tokenizer import START_ID, STOP_ID, UNKNOWN_ID, Tokenizer
 
 FORMAT_VERSION = 1
 SHOWN_DIFFERENCES = 3
@@ -41,8 +39,6 @@ Shapes = dict[str, tuple[int, ...]]
 
 TEXT_TABLES = ("text_embedding.weight", "text_head.weight", "text_head.bias")
 """The tensors with one row for each piece of the tokenizer, and one row more."""
-FRAME_IDS = (0, 1)
-"""Text ids that the GPT itself uses, as start and stop of a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,16 +220,16 @@ def transfer_vocabulary(
 
     Raises:
         CheckpointError: The weights were not made with ``base_tokenizer``.
-        TokenizerError: The new tokenizer does not keep the ids that the GPT itself uses.
     """
     base, new = base_tokenizer.all_pieces(), new_tokenizer.all_pieces()
     _check_rows(weights, base_tokenizer)
-    _check_frame_ids(base, new, new_tokenizer)
     speller = Speller(base)
-    sources = [speller.spell(piece) for piece in new]
+    # Start, stop and unknown are what they are by their id, whatever the files call them.
+    special = [[index] for index in (START_ID, STOP_ID, UNKNOWN_ID)]
+    sources = special + [speller.spell(piece) for piece in new[len(special) :]]
     tables = {name: _compose_rows(weights[name], sources) for name in TEXT_TABLES}
     unspelt = [piece for piece, source in zip(new, sources, strict=True) if not source]
-    carried = sum(piece in speller.ids for piece in new)
+    carried = len(special) + sum(piece in speller.ids for piece in new[len(special) :])
     report = TransferReport(
         carried=carried,
         composed=len(new) - carried - len(unspelt),
@@ -303,17 +299,6 @@ def _check_rows(weights: Mapping[str, Tensor], tokenizer: Tokenizer) -> None:
                 f"{name} has {rows} rows, but the tokenizer {tokenizer.path} has "
                 f"{tokenizer.vocab_size} pieces, which takes {tokenizer.vocab_size + 1}",
                 fix="give the tokenizer that these weights were trained with",
-            )
-
-
-def _check_frame_ids(base: Sequence[str], new: Sequence[str], tokenizer: Tokenizer) -> None:
-    for index in FRAME_IDS:
-        if len(new) <= index or new[index] != base[index]:
-            found = new[index] if len(new) > index else "nothing"
-            raise TokenizerError(
-                f"id {index} is {found!r}, but the GPT needs {base[index]!r} there",
-                where=str(tokenizer.path),
-                fix="train the tokenizer with idiolect tokenizer, which keeps these ids",
             )
 
 
