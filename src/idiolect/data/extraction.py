@@ -1,0 +1,446 @@
+"""Audio to features: codes of each clip, and what its first seconds give the GPT as a prompt.
+
+A clip's codes never depend on the clips that it is batched with. Padding does not reach a valid
+frame, but a batch of another shape adds up floats in another order, and where two codes are
+almost equally near, that noise could choose between them. So the margin is looked at by which
+the nearest code wins in each frame: a clip with one below :data:`SAFE_MARGIN` is computed again,
+alone. What is stored is what the clip gives alone.
+
+Letters: B clips, T code frames, F features, K codes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from filelock import FileLock
+from torch import Tensor
+
+from idiolect.audio.io import Waveform, read_audio
+from idiolect.base.errors import ConfigError, DataError, summarize
+from idiolect.base.files import write_jsonl
+from idiolect.base.guard import check_output
+from idiolect.base.hashes import sha256_file, sha256_text
+from idiolect.base.log import get_logger
+from idiolect.base.progress import Advance, progress
+from idiolect.base.units import (
+    MAX_PROMPT_SEC,
+    SEMANTIC_SAMPLE_RATE,
+    format_duration,
+    samples_to_seconds,
+    seconds_to_samples,
+)
+from idiolect.data.features import Features, FeatureStore, FeatureWriter, audio_key
+from idiolect.data.manifest import Utterance
+from idiolect.models.checkpoint import Weights, load_checkpoint
+from idiolect.models.codec import SemanticCodec
+from idiolect.models.gpt import UnifiedVoice
+from idiolect.models.published import (
+    CONDITIONER_KEYS,
+    BaseFiles,
+    gpt_weights,
+    load_codec,
+    load_gpt,
+    load_semantic_encoder,
+)
+from idiolect.models.semantic import SemanticEncoder
+
+EXTRACTOR_VERSION = 1
+"""Counted up when the same audio and base would give other features."""
+SAFE_MARGIN = 1e-4
+"""Smallest lead of a code, as a difference of cosines, that rounding cannot turn round."""
+MIN_CLIP_SEC = 0.1
+"""A shorter clip has too few frames for the conditioners."""
+MAX_CLIP_SEC = 60.0
+"""A longer clip has more codes than any model has positions, and could fill the memory."""
+MAX_REJECTED_SHARE = 0.1
+WINDOW_CLIPS = 256
+"""Clips in memory at a time; they are sorted by length among themselves."""
+REJECTED_FILE = "rejected.jsonl"
+LOCK_FILE = ".lock"
+
+UNREADABLE = "its audio cannot be read"
+TOO_SHORT = f"it is shorter than {MIN_CLIP_SEC:g} s"
+TOO_LONG = f"it is longer than {MAX_CLIP_SEC:g} s"
+NOT_FINITE = "the networks give values for it that are not numbers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureConfig:
+    """How features are extracted; nothing here changes them."""
+
+    batch_size: int = 8
+    """Clips in one pass."""
+    max_batch_sec: float = 120.0
+    """Seconds of sound in one pass, padding included."""
+    num_workers: int = 4
+    """Threads that read audio ahead."""
+    allow_skips: bool = False
+    """Go on when more than a tenth of the clips cannot be used."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        for name in ("batch_size", "max_batch_sec", "num_workers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{name} must be at least 1, got {getattr(self, name)}",
+                    where=f"--{name.replace('_', '-')}",
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractionReport:
+    """What became of the clips that features were asked for."""
+
+    folder: Path
+    num_clips: int
+    num_reused: int
+    num_extracted: int
+    elapsed_sec: float
+    rejected: dict[str, list[str]] = field(default_factory=dict)
+    """Reason to the ids of the clips."""
+
+    @property
+    def num_rejected(self) -> int:
+        """How many clips have no features."""
+        return sum(map(len, self.rejected.values()))
+
+    def summary(self) -> str:
+        """Return what was done, and what was left out for which reason, a line each."""
+        lines = [
+            f"features of {self.num_clips} clips: {self.num_extracted} extracted in "
+            f"{format_duration(self.elapsed_sec)}, {self.num_reused} there already, "
+            f"{self.num_rejected} rejected; in {self.folder}"
+        ]
+        lines += [f"  {len(ids)} clips: {reason}" for reason, ids in self.rejected.items()]
+        return "\n".join(lines)
+
+
+class Extractor:
+    """The frozen networks that listen; loaded when the first clip is asked for.
+
+    Args:
+        fingerprint: What the networks are known by.
+        load: Reads them.
+        device: Where they run.
+    """
+
+    def __init__(
+        self, *, fingerprint: str, load: Callable[[], Listeners], device: torch.device
+    ) -> None:
+        self.fingerprint = fingerprint
+        self.device = device
+        self._load = load
+
+    @classmethod
+    def from_base(cls, files: BaseFiles, device: torch.device | str = "cpu") -> Extractor:
+        """Return the extractor of the base in ``files``."""
+        return cls(
+            fingerprint=fingerprint_of(files),
+            load=lambda: Listeners.load(files),
+            device=torch.device(device),
+        )
+
+    @cached_property
+    def listeners(self) -> Listeners:
+        """The networks, on the device."""
+        return self._load().to(self.device)
+
+    @torch.inference_mode()
+    def extract(self, audio: Sequence[Waveform]) -> list[Features]:
+        """Return the features of each waveform ``[N]`` at 16 kHz.
+
+        The codes are those of the whole waveform, the rest is that of its first 15 s.
+        """
+        clips = [torch.from_numpy(clip) for clip in audio]
+        # On a GPU, TF32 convolutions would round to ten bits.
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            codes, features, lens = self._codes(clips)
+            limit = seconds_to_samples(MAX_PROMPT_SEC, SEMANTIC_SAMPLE_RATE)
+            if any(len(clip) > limit for clip in clips):
+                features, lens = self._listen([clip[:limit] for clip in clips])
+            voice = self.listeners.voice
+            latents = voice.speaker_latents(features, lens).half().cpu().numpy()
+            emotion = voice.emotion_vector(features, lens).half().cpu().numpy()
+        return [Features(*row) for row in zip(codes, latents, emotion, strict=True)]
+
+    def _codes(self, clips: Sequence[Tensor]) -> tuple[list[np.ndarray], Tensor, Tensor]:
+        """Return the codes of each clip, and the features ``[B, T, F]`` with their lengths."""
+        features, lens = self._listen(clips)
+        codes, margins = _nearest(self.listeners.codec, features, lens)
+        rows = []
+        for index, length in enumerate(lens.tolist()):
+            row = codes[index, :length]
+            if len(clips) > 1 and bool((margins[index, :length] < SAFE_MARGIN).any()):
+                alone, alone_lens = self._listen([clips[index]])
+                row = _nearest(self.listeners.codec, alone, alone_lens)[0][0, :length]
+            rows.append(row.cpu().numpy().astype(np.uint16))
+        return rows, features, lens
+
+    def _listen(self, clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        features, lens = self.listeners.semantic([clip.to(self.device) for clip in clips])
+        return features, lens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """The networks of an :class:`Extractor`."""
+
+    semantic: SemanticEncoder
+    codec: SemanticCodec
+    voice: UnifiedVoice
+    """Of which the conditioners only are used."""
+
+    @classmethod
+    def load(cls, files: BaseFiles) -> Listeners:
+        """Read the networks of the base in ``files``."""
+        return cls(
+            semantic=load_semantic_encoder(files),
+            codec=load_codec(files),
+            voice=load_gpt(files.gpt, files.config.gpt),
+        )
+
+    def to(self, device: torch.device) -> Listeners:
+        """Move what is used to ``device``; the transformer of the GPT stays where it is."""
+        for name, child in self.voice.named_children():
+            if CONDITIONER_KEYS.match(f"{name}."):
+                child.to(device)
+        self.semantic.to(device).eval()
+        self.codec.to(device).eval()
+        self.voice.eval()
+        return self
+
+
+def fingerprint_of(files: BaseFiles) -> str:
+    """Return 16 hex digits that change with anything that features depend on, but the audio.
+
+    Of the GPT only the conditioners count, so every model that was tuned from one base shares
+    its features.
+    """
+    parts = [f"version {EXTRACTOR_VERSION}", f"layer {files.config.semantic_layer}"]
+    weights = gpt_weights(load_checkpoint(files.gpt)[0])
+    parts.append(_hash_tensors({k: v for k, v in weights.items() if CONDITIONER_KEYS.match(k)}))
+    listened = [p for p in files.semantic_dir.iterdir() if p.suffix in {".safetensors", ".json"}]
+    parts += [sha256_file(path) for path in (files.codec, files.stats, *sorted(listened))]
+    return sha256_text("\n".join(parts))[:16]
+
+
+def extract_features(
+    utterances: Sequence[Utterance],
+    extractor: Extractor,
+    folder: Path,
+    config: FeatureConfig | None = None,
+) -> ExtractionReport:
+    """Put into ``folder`` the features of all ``utterances`` that it does not hold yet.
+
+    It can be stopped at any time; the next call does the rest. Clips that cannot be used are
+    counted by reason, and listed in ``rejected.jsonl`` in ``folder``.
+
+    Raises:
+        DataError: More than a tenth of the clips cannot be used, and that was not allowed.
+    """
+    config = config or FeatureConfig()
+    started = time.monotonic()
+    check_output(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK_FILE):
+        store = FeatureStore.open(folder)
+        wanted = [u for u in utterances if u.id not in store or _is_changed(u, store)]
+        run = _Run(extractor=extractor, config=config, num_clips=len(utterances))
+        header = {"fingerprint": extractor.fingerprint}
+        with (
+            FeatureWriter(folder, header=header) as writer,
+            progress("extracting features", len(wanted), unit="clips") as advance,
+        ):
+            for window in _read_ahead(wanted, config.num_workers):
+                run.do(window, writer, advance)
+        run.write_rejected(folder / REJECTED_FILE)
+    return ExtractionReport(
+        folder=folder,
+        num_clips=len(utterances),
+        num_reused=len(utterances) - len(wanted),
+        num_extracted=run.num_extracted,
+        elapsed_sec=time.monotonic() - started,
+        rejected=run.rejected_ids(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Clip:
+    """A clip that was read, or why it was not."""
+
+    utterance: Utterance
+    audio: Waveform | None = None  # [N] at 16 kHz
+    key: int = 0
+    reason: str = ""
+    detail: str = ""
+
+
+class _Run:
+    """One call of :func:`extract_features`: the limits of a batch, and the counts."""
+
+    def __init__(self, *, extractor: Extractor, config: FeatureConfig, num_clips: int) -> None:
+        self.extractor = extractor
+        self.config = config
+        self.num_clips = num_clips
+        self.batch_size = config.batch_size
+        self.batch_sec = config.max_batch_sec
+        self.num_extracted = 0
+        self.rejected: list[_Clip] = []
+
+    def do(self, window: Sequence[_Clip], writer: FeatureWriter, advance: Advance) -> None:
+        """Extract the clips of ``window``, the longest first, so that memory is short at once."""
+        self._reject([clip for clip in window if clip.audio is None], advance)
+        clips = sorted((c for c in window if c.audio is not None), key=_num_samples, reverse=True)
+        while clips:
+            batch = clips[: self._batch_len(clips)]
+            features = self._extract(batch)
+            if features is None:
+                continue
+            clips = clips[len(batch) :]
+            for clip, row in zip(batch, features, strict=True):
+                if not (np.isfinite(row.latents).all() and np.isfinite(row.emotion).all()):
+                    self._reject([_Clip(clip.utterance, reason=NOT_FINITE)], advance)
+                    continue
+                writer.add(clip.utterance.id, clip.key, row)
+                self.num_extracted += 1
+                advance(1)
+
+    def _batch_len(self, clips: Sequence[_Clip]) -> int:
+        """Return how many of ``clips``, longest first, fit into one pass."""
+        longest_sec = samples_to_seconds(_num_samples(clips[0]), SEMANTIC_SAMPLE_RATE)
+        return max(1, min(self.batch_size, int(self.batch_sec / longest_sec)))
+
+    def _extract(self, batch: Sequence[_Clip]) -> list[Features] | None:
+        """Return the features of ``batch``; None when it did not fit, and smaller ones are due."""
+        try:
+            return self.extractor.extract([c.audio for c in batch if c.audio is not None])
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            if len(batch) == 1:
+                raise DataError(
+                    f"out of memory on a clip of {_num_samples(batch[0]) / SEMANTIC_SAMPLE_RATE:.1f} s",
+                    where=batch[0].utterance.id,
+                    fix="close what else uses the device, or extract with --device cpu",
+                ) from error
+        self.batch_size = len(batch) // 2
+        self.batch_sec /= 2
+        get_logger().warning("out of memory: going on with %d clips in a pass", self.batch_size)
+        if self.extractor.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def _reject(self, clips: Sequence[_Clip], advance: Advance) -> None:
+        self.rejected += clips
+        advance(len(clips))
+        too_many = len(self.rejected) > MAX_REJECTED_SHARE * self.num_clips
+        if clips and too_many and not self.config.allow_skips:
+            raise DataError(
+                f"more than a tenth of the {self.num_clips} clips cannot be used:\n"
+                + summarize(f"{c.utterance.id}: {c.reason}; {c.detail}" for c in self.rejected),
+                fix="mend or remove these clips, or give --allow-skips",
+            )
+
+    def rejected_ids(self) -> dict[str, list[str]]:
+        """Return the ids of the rejected clips by reason."""
+        ids: dict[str, list[str]] = {}
+        for clip in self.rejected:
+            ids.setdefault(clip.reason, []).append(clip.utterance.id)
+        return ids
+
+    def write_rejected(self, path: Path) -> None:
+        """Write which clips were rejected and why; leave no list of an earlier call."""
+        if not self.rejected:
+            path.unlink(missing_ok=True)
+            return
+        write_jsonl(
+            path,
+            (
+                {
+                    "id": c.utterance.id,
+                    "audio": str(c.utterance.audio_path),
+                    "reason": c.reason,
+                    "detail": c.detail,
+                }
+                for c in self.rejected
+            ),
+        )
+
+
+def _nearest(codec: SemanticCodec, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the nearest codes ``[B, T]``, and by how much nearer than the next ``[B, T]``."""
+    stage = codec.quantizer.quantizers[0]
+    encoded = codec.encode(features, lens)
+    directions = F.normalize(stage.project(encoded).mT, dim=-1)
+    cosines = directions @ F.normalize(stage.codebook.weight, dim=-1).mT  # [B, T, K]
+    best, second = cosines.topk(2, dim=-1).values.unbind(-1)
+    return stage.nearest(encoded), best - second
+
+
+def _read_ahead(utterances: Sequence[Utterance], num_workers: int) -> Iterator[list[_Clip]]:
+    """Yield windows of clips; the next one is read while one is worked on."""
+    remaining = iter(utterances)
+    with ThreadPoolExecutor(num_workers) as pool:
+        ahead = [pool.submit(_read, u) for u in islice(remaining, WINDOW_CLIPS)]
+        while ahead:
+            window = [future.result() for future in ahead]
+            ahead = [pool.submit(_read, u) for u in islice(remaining, WINDOW_CLIPS)]
+            yield window
+
+
+def _read(utterance: Utterance) -> _Clip:
+    """Return the clip at 16 kHz, cut to its limits; what is wrong with it is a reason, no error."""
+    if utterance.duration_sec > MAX_CLIP_SEC:
+        return _Clip(utterance, reason=TOO_LONG, detail=f"{utterance.duration_sec:.1f} s")
+    try:
+        audio, _ = read_audio(
+            utterance.audio_path,
+            SEMANTIC_SAMPLE_RATE,
+            start_sec=utterance.start_sec or 0.0,
+            end_sec=utterance.end_sec,
+        )
+        key = audio_key(utterance)
+    except (DataError, OSError) as error:
+        return _Clip(utterance, reason=UNREADABLE, detail=str(error).splitlines()[0])
+    duration_sec = samples_to_seconds(len(audio), SEMANTIC_SAMPLE_RATE)
+    if not MIN_CLIP_SEC <= duration_sec <= MAX_CLIP_SEC:
+        reason = TOO_SHORT if duration_sec < MIN_CLIP_SEC else TOO_LONG
+        return _Clip(utterance, reason=reason, detail=f"{duration_sec:.3f} s")
+    return _Clip(utterance, audio=audio, key=key)
+
+
+def _is_changed(utterance: Utterance, store: FeatureStore) -> bool:
+    """Return whether the sound is another than the one whose features are stored.
+
+    Where the sound cannot be looked at, the features that are there still serve.
+    """
+    try:
+        return audio_key(utterance) != store.audio_key(utterance.id)
+    except OSError:
+        return False
+
+
+def _num_samples(clip: _Clip) -> int:
+    return 0 if clip.audio is None else len(clip.audio)
+
+
+def _hash_tensors(tensors: Weights) -> str:
+    digest = sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
