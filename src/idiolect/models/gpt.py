@@ -192,14 +192,22 @@ class UnifiedVoice(nn.Module):
         goal = self.emotion_vector(emotion_features, emotion_lens)
         return base + alpha * (goal - base)
 
-    def duration_rows(self, code_lens: Tensor) -> Tensor:
+    def duration_rows(self, code_lens: Tensor, dropped: Tensor | None = None) -> Tensor:
         """Return the rows ``[B, D]`` that ask for ``code_lens`` ``[B]`` codes.
 
         They are rows of the code positions; a length beyond the table asks for its last row.
+        Where ``dropped`` ``[B]`` is True nothing is asked: so training keeps durations optional.
         """
         table = self.mel_pos_embedding.emb
         rows: Tensor = table(code_lens.clamp(max=table.num_embeddings - 1))
-        return rows
+        if dropped is None:
+            return rows
+        return torch.where(dropped[:, None], self.speed_emb.weight[FREE_ROW], rows)
+
+    def requested_duration(self, num_codes: int) -> Tensor:
+        """Return the row ``[1, D]`` that asks synthesis for ``num_codes``, as far as it knows."""
+        asked = min(max(num_codes, 1), self.dims.max_code_len - 1)
+        return self.duration_rows(torch.tensor([asked], device=self.speed_emb.weight.device))
 
     def prefix(self, latents: Tensor, emotion: Tensor, duration: Tensor | None = None) -> Tensor:
         """Return the rows before the text, ``[B, 34, D]``.
