@@ -41,7 +41,9 @@ STACK = 2
 PADDING_VALUE = 1.0
 """What fills the frames beyond a clip, after normalisation, in the published preprocessor."""
 VARIANCE_FLOOR = 1e-7
-MIN_SAMPLES = FRAME_LENGTH + (STACK - 1) * FRAME_HOP
+MIN_FRAMES = 5
+"""Three pairs, one of them half padding: the least that every network behind can work on."""
+MIN_SAMPLES = FRAME_LENGTH + (MIN_FRAMES - 1) * FRAME_HOP
 
 
 def speaker_fbank(audio: Tensor) -> Tensor:
