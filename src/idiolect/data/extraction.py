@@ -19,6 +19,7 @@ from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ from idiolect.base.units import (
 from idiolect.data.features import Features, FeatureStore, FeatureWriter, audio_key
 from idiolect.data.manifest import Utterance
 from idiolect.models.checkpoint import Weights, load_checkpoint
-from idiolect.models.codec import SemanticCodec
+from idiolect.models.codec import FactorizedQuantizer, SemanticCodec
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.published import (
     CONDITIONER_KEYS,
@@ -260,7 +261,7 @@ def extract_features(
     with FileLock(folder / LOCK_FILE):
         store = FeatureStore.open(folder)
         wanted = [u for u in utterances if u.id not in store or _is_changed(u, store)]
-        run = _Run(extractor=extractor, config=config, num_clips=len(utterances))
+        run = _Run(extractor, config, num_clips=len(utterances), report_path=folder / REJECTED_FILE)
         header = {"fingerprint": extractor.fingerprint}
         with (
             FeatureWriter(folder, header=header) as writer,
@@ -268,7 +269,7 @@ def extract_features(
         ):
             for window in _read_ahead(wanted, config.num_workers):
                 run.do(window, writer, advance)
-        run.write_rejected(folder / REJECTED_FILE)
+        run.write_rejected()
     return ExtractionReport(
         folder=folder,
         num_clips=len(utterances),
@@ -293,10 +294,13 @@ class _Clip:
 class _Run:
     """One call of :func:`extract_features`: the limits of a batch, and the counts."""
 
-    def __init__(self, *, extractor: Extractor, config: FeatureConfig, num_clips: int) -> None:
+    def __init__(
+        self, extractor: Extractor, config: FeatureConfig, *, num_clips: int, report_path: Path
+    ) -> None:
         self.extractor = extractor
         self.config = config
         self.num_clips = num_clips
+        self.report_path = report_path
         self.batch_size = config.batch_size
         self.batch_sec = config.max_batch_sec
         self.num_extracted = 0
@@ -329,15 +333,12 @@ class _Run:
         """Return the features of ``batch``; None when it did not fit, and smaller ones are due."""
         try:
             return self.extractor.extract([c.audio for c in batch if c.audio is not None])
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
             if len(batch) == 1:
-                raise DataError(
-                    f"out of memory on a clip of {_num_samples(batch[0]) / SEMANTIC_SAMPLE_RATE:.1f} s",
-                    where=batch[0].utterance.id,
-                    fix="close what else uses the device, or extract with --device cpu",
-                ) from error
+                raise _no_room(batch[0]) from error
         self.batch_size = len(batch) // 2
-        self.batch_sec /= 2
         get_logger().warning("out of memory: going on with %d clips in a pass", self.batch_size)
         if self.extractor.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -348,9 +349,11 @@ class _Run:
         advance(len(clips))
         too_many = len(self.rejected) > MAX_REJECTED_SHARE * self.num_clips
         if clips and too_many and not self.config.allow_skips:
+            self.write_rejected()
             raise DataError(
                 f"more than a tenth of the {self.num_clips} clips cannot be used:\n"
                 + summarize(f"{c.utterance.id}: {c.reason}; {c.detail}" for c in self.rejected),
+                where=str(self.report_path),
                 fix="mend or remove these clips, or give --allow-skips",
             )
 
@@ -361,28 +364,41 @@ class _Run:
             ids.setdefault(clip.reason, []).append(clip.utterance.id)
         return ids
 
-    def write_rejected(self, path: Path) -> None:
+    def write_rejected(self) -> None:
         """Write which clips were rejected and why; leave no list of an earlier call."""
-        if not self.rejected:
-            path.unlink(missing_ok=True)
-            return
-        write_jsonl(
-            path,
-            (
-                {
-                    "id": c.utterance.id,
-                    "audio": str(c.utterance.audio_path),
-                    "reason": c.reason,
-                    "detail": c.detail,
-                }
-                for c in self.rejected
-            ),
-        )
+        if self.rejected:
+            write_jsonl(self.report_path, map(_rejection_of, self.rejected))
+        else:
+            self.report_path.unlink(missing_ok=True)
+
+
+def _rejection_of(clip: _Clip) -> dict[str, str]:
+    return {
+        "id": clip.utterance.id,
+        "audio": str(clip.utterance.audio_path),
+        "reason": clip.reason,
+        "detail": clip.detail,
+    }
+
+
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Return whether ``error`` says so; on a CPU, torch raises no kind of its own for it."""
+    kinds = (torch.OutOfMemoryError, MemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
+
+
+def _no_room(clip: _Clip) -> DataError:
+    duration_sec = samples_to_seconds(_num_samples(clip), SEMANTIC_SAMPLE_RATE)
+    return DataError(
+        f"out of memory on one clip of {duration_sec:.1f} s",
+        where=clip.utterance.id,
+        fix="close what else uses the device, or extract with --device cpu",
+    )
 
 
 def _nearest(codec: SemanticCodec, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
     """Return the nearest codes ``[B, T]``, and by how much nearer than the next ``[B, T]``."""
-    stage = codec.quantizer.quantizers[0]
+    stage = cast(FactorizedQuantizer, codec.quantizer.quantizers[0])
     encoded = codec.encode(features, lens)
     directions = F.normalize(stage.project(encoded).mT, dim=-1)
     cosines = directions @ F.normalize(stage.codebook.weight, dim=-1).mT  # [B, T, K]
@@ -442,5 +458,5 @@ def _hash_tensors(tensors: Weights) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.view(-1).view(torch.uint8).numpy())
+        digest.update(memoryview(tensor.view(-1).view(torch.uint8).numpy()))
     return digest.hexdigest()
