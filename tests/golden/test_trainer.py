@@ -21,9 +21,7 @@ from idiolect.synthesis.sampling import SamplingSettings, generate
 
 Results = dict[str, Tensor]
 
-GENERATION = SamplingSettings(
-    do_sample=False, num_beams=1, repetition_penalty=2.0, max_codes=24
-)
+GENERATION = SamplingSettings(do_sample=False, num_beams=1, repetition_penalty=2.0, max_codes=24)
 
 
 @pytest.fixture(scope="module")
