@@ -14,25 +14,35 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from idiolect.base.errors import CheckpointError
+from idiolect.base.files import read_json
 from idiolect.models.checkpoint import (
     Shapes,
     Weights,
     load_checkpoint,
+    load_tensors,
     load_weights,
     shapes_of,
 )
-from idiolect.models.config import BaseConfig, GptDims, read_base_config
+from idiolect.models.codec import SemanticCodec
+from idiolect.models.config import BaseConfig, GptDims, VocoderDims, read_base_config
+from idiolect.models.emotion import EmotionMatrices
+from idiolect.models.gpt import UnifiedVoice
+from idiolect.models.semantic import SemanticEncoder, semantic_state
+from idiolect.models.speaker import CampPlus
+from idiolect.models.weight_norm import fold_weight_norm
 
 if TYPE_CHECKING:
-    from idiolect.models.gpt import UnifiedVoice
+    from idiolect.models.s2mel import S2Mel
+    from idiolect.models.vocoder import BigVgan
 
 Module = TypeVar("Module", bound=nn.Module)
+Value = TypeVar("Value")
 
 BASE_REPO = "IndexTeam/IndexTTS-2"
 LICENCE_NAME = "bilibili Model Use License Agreement"
@@ -44,6 +54,7 @@ DERIVATIVE_NOTICE = (
 """The sentence that the licence asks for, word for word, beside every derived model."""
 
 CONFIG_FILE = "config.yaml"
+VOCODER_FILE = "bigvgan_generator.pt"
 CACHE_DIR = "hf_cache"
 BASE_ROLES = {
     "gpt": "gpt.pth",
@@ -54,7 +65,6 @@ BASE_ROLES = {
     "speaker_matrix": "feat1.pt",
 }
 """The files of IndexTTS-2 itself, under the names that an official ``config.yaml`` gives them."""
-QWEN_DIR = "qwen0.6bemo4-merge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +117,7 @@ AUXILIARIES = (
         local="bigvgan",
         is_folder=True,
         repo="nvidia/bigvgan_v2_22khz_80band_256x",
-        files=("config.json", "bigvgan_generator.pt"),
+        files=("config.json", VOCODER_FILE),
     ),
 )
 
@@ -234,8 +244,6 @@ def load_gpt(
     Raises:
         CheckpointError: The file cannot be read, or does not fit ``dims``.
     """
-    from idiolect.models.gpt import UnifiedVoice
-
     weights = gpt_weights(load_checkpoint(path)[0], conditioners=conditioners)
     dims = gpt_dims_of(shapes_of(weights), dims)
     return _materialize(
@@ -243,16 +251,93 @@ def load_gpt(
     )
 
 
-def gpt_weights(weights: Mapping[str, Tensor], *, conditioners: bool = True) -> Weights:
-    """Return the tensors of a GPT file that the network has, under its names."""
+def load_semantic_encoder(files: BaseFiles) -> SemanticEncoder:
+    """Return w2v-bert up to the layer that is read, with the statistics that normalise it."""
+    config, layer = read_json(files.semantic_dir / "config.json"), files.config.semantic_layer
+    path = files.semantic_dir / "model.safetensors"
+    state = semantic_state(_tensors(path), _tensors(files.stats), layer)
+    return _materialize(lambda: SemanticEncoder(config, layer), state, path)
+
+
+def load_codec(files: BaseFiles) -> SemanticCodec:
+    """Return the semantic codec."""
+    state = _tensors(files.codec)
+    return _materialize(lambda: SemanticCodec(files.config.codec), state, files.codec)
+
+
+def load_s2mel(files: BaseFiles) -> S2Mel:
+    """Return the flow-matching network; optimizer states in its file are never read."""
+    from idiolect.models.s2mel import S2Mel
+
+    state = s2mel_weights(load_tensors(files.s2mel), where=files.s2mel)
+    return _materialize(lambda: S2Mel(files.config.s2mel), state, files.s2mel)
+
+
+def load_speaker_encoder(files: BaseFiles) -> CampPlus:
+    """Return CAMPPlus."""
+    state = _tensors(files.speaker)
+    return _materialize(lambda: CampPlus(files.config.speaker), state, files.speaker)
+
+
+def load_vocoder(files: BaseFiles) -> BigVgan:
+    """Return BigVGAN; its weight norm is folded only if it is in the file."""
+    from idiolect.models.vocoder import BigVgan
+
+    path = files.vocoder_dir / VOCODER_FILE
+    content = load_tensors(path)
+    state = _named_tensors(content.get("generator", content), path)
+    folded = not any(name.endswith(".weight_g") for name in state)
+
+    def build() -> BigVgan:
+        vocoder = BigVgan(vocoder_dims(files))
+        if folded:
+            fold_weight_norm(vocoder)
+        return vocoder
+
+    return _materialize(build, state, path)
+
+
+def vocoder_dims(files: BaseFiles) -> VocoderDims:
+    """Return the sizes that the vocoder's own ``config.json`` says."""
+    path = files.vocoder_dir / "config.json"
+    try:
+        return VocoderDims.of(read_json(path))
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"not a BigVGAN configuration: {error!r}", where=str(path)) from error
+
+
+def load_emotion_matrices(files: BaseFiles) -> EmotionMatrices:
+    """Return the emotion vectors, and the styles by which a row is chosen."""
+    return EmotionMatrices(
+        speaker=_matrix(files.speaker_matrix),
+        emotion=_matrix(files.emotion_matrix),
+        groups=files.config.emotion_groups,
+    )
+
+
+def s2mel_weights(content: Any, *, where: Path) -> Weights:
+    """Return the tensors below ``net`` under one flat name each, without those nobody reads."""
+    net = content.get("net") if isinstance(content, dict) else None
+    if not isinstance(net, dict):
+        raise CheckpointError("not an s2mel checkpoint: no 'net'", where=str(where))
+    flat = {
+        f"{part}.{name.removeprefix('module.')}": tensor
+        for part, tensors in net.items()
+        for name, tensor in _named_tensors(tensors, where).items()
+    }
+    return {name: tensor for name, tensor in flat.items() if not DEAD_S2MEL_KEYS.match(name)}
+
+
+def gpt_weights(weights: Mapping[str, Value], *, conditioners: bool = True) -> dict[str, Value]:
+    """Return what a GPT file has for the network (tensors, or their shapes), by its own names."""
     kept = {
-        name.replace(".base_layer.", "."): tensor
-        for name, tensor in weights.items()
+        name.replace(".base_layer.", "."): value
+        for name, value in weights.items()
         if not IGNORED_GPT_KEYS.match(name)
     }
     if conditioners:
         return kept
-    return {name: tensor for name, tensor in kept.items() if not CONDITIONER_KEYS.match(name)}
+    return {name: value for name, value in kept.items() if not CONDITIONER_KEYS.match(name)}
 
 
 def gpt_dims_of(shapes: Shapes, dims: GptDims) -> GptDims:
@@ -280,6 +365,27 @@ def _materialize(build: Callable[[], Module], weights: Weights, path: Path) -> M
         module = build()
         load_weights(module, weights, where=path)
     return module.eval()
+
+
+def _tensors(path: Path) -> Weights:
+    return _named_tensors(load_tensors(path), path)
+
+
+def _named_tensors(content: Any, where: Path) -> Weights:
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(
+            "not a mapping of names to tensors",
+            where=str(where),
+            fix="download this file again: idiolect download",
+        )
+    return content
+
+
+def _matrix(path: Path) -> Tensor:
+    content = load_tensors(path)
+    if not isinstance(content, Tensor) or content.ndim != 2:
+        raise CheckpointError("not a matrix", where=str(path), fix="download this file again")
+    return content
 
 
 def _names(config_path: Path) -> tuple[dict[str, str], str]:

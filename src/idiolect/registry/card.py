@@ -1,0 +1,49 @@
+"""The model card: what a model is, what it was made of, and the sentence of the licence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from idiolect.models.published import BASE_REPO, DERIVATIVE_NOTICE, LICENCE_NAME
+from idiolect.registry.entry import ModelEntry
+
+
+def model_card(entry: ModelEntry) -> str:
+    """Return the card of ``entry`` in Markdown."""
+    sections = [
+        f"# {entry.name}",
+        entry.description or f"A fine-tuned GPT for {BASE_REPO}.",
+        _facts(entry),
+        _table("Trained on", entry.data),
+        _table("Scores", entry.scores),
+        _files(entry),
+        f"## Licence\n\nA Derivative Work of {BASE_REPO}, under the {LICENCE_NAME}.\n\n"
+        f"{DERIVATIVE_NOTICE}\n\nWhoever passes these files on passes the licence on with them. "
+        "The voices of living people are used with their consent.",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _facts(entry: ModelEntry) -> str:
+    return "\n".join(
+        [
+            f"- Languages: {', '.join(entry.languages) or 'not recorded'}",
+            f"- Base: {BASE_REPO}, version {entry.version}, gpt.pth {entry.base_sha256 or '?'}",
+            f"- {entry.tokenizer_line}",
+            f"- Optimizer steps: {entry.step}",
+        ]
+    )
+
+
+def _table(title: str, values: Mapping[str, Any]) -> str:
+    if not values:
+        return ""
+    rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())
+    return f"## {title}\n\n| | |\n| --- | --- |\n{rows}"
+
+
+def _files(entry: ModelEntry) -> str:
+    records = [entry.checkpoint, entry.tokenizer, entry.config]
+    rows = [f"{record.sha256}  {record.name}" for record in records if record is not None]
+    return "## Files\n\nSHA-256:\n\n```text\n" + "\n".join(rows) + "\n```"

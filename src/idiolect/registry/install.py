@@ -1,0 +1,368 @@
+"""Putting a trained checkpoint among the models: checked first, then written whole.
+
+The order of writing is weights, tokenizer, configuration, card, entry, index: an entry never
+speaks of files that are not there yet, and an interrupted installation is repeated by the same
+command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from idiolect.base.config import read_yaml, write_yaml
+from idiolect.base.errors import CheckpointError, RegistryError
+from idiolect.base.files import copy_file, free_bytes, slug, write_text
+from idiolect.base.guard import BaseSnapshot, check_output, is_base_dir
+from idiolect.base.hashes import sha256_file
+from idiolect.base.log import get_logger
+from idiolect.base.units import format_bytes
+from idiolect.models.checkpoint import (
+    CheckpointHeader,
+    CheckpointOutline,
+    Shapes,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+    shape_differences,
+)
+from idiolect.models.config import read_base_config
+from idiolect.models.memory import model_bytes
+from idiolect.models.published import (
+    CONFIG_FILE,
+    LICENCE_NAME,
+    BaseFiles,
+    gpt_dims_of,
+    gpt_weights,
+    locate_base,
+)
+from idiolect.registry.card import model_card
+from idiolect.registry.entry import (
+    GPT_PREFIX,
+    FileRecord,
+    ModelEntry,
+    card_name,
+    checkpoint_name,
+    config_name,
+    entry_path,
+    read_entry,
+    tokenizer_name,
+    write_entry,
+)
+from idiolect.registry.store import BASE_NAME, check_pair, rebuild_index, verify_model
+from idiolect.text.tokenizer import Tokenizer
+
+SHOWN_DIFFERENCES = 3
+ROW_TENSORS = (
+    "text_embedding.weight",
+    "text_head.weight",
+    "text_head.bias",
+    "text_pos_embedding.emb.weight",
+    "mel_pos_embedding.emb.weight",
+)
+"""Tensors of which a fine-tuned model may have another number of rows than its base."""
+DISK_RESERVE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallConfig:
+    """What to install, under which name."""
+
+    checkpoint: Path
+    """The trained checkpoint, for example training/catalan/checkpoints/best.pth."""
+    tokenizer: Path
+    """The tokenizer that it was trained with."""
+    output_name: str
+    """Name of the model, for example catalan: it becomes gpt_catalan.pth."""
+    description: str = ""
+    """A sentence for the list and the model card."""
+    output_dir: Path = Path("models")
+    """Folder of the installed models."""
+    config: Path | None = None
+    """The model's configuration; that of the base when left out."""
+    language: tuple[str, ...] = ()
+    """Languages that it speaks (ca es ...), when the checkpoint does not say."""
+    base: Path = Path("checkpoints")
+    """Folder of the base that it was trained from."""
+    aux_dir: Path | None = None
+    """Folder of the models that the base needs, when they are not beside it."""
+    force: bool = False
+    """Replace a model of this name."""
+    dry_run: bool = False
+    """Check everything, and write nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallReport:
+    """What was installed, and what was found about the base."""
+
+    entry: ModelEntry
+    files: tuple[Path, ...]
+    """What was written, or would be; empty when the same model was already there."""
+    base_sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallPlan:
+    """Everything that is known, and was checked, before the first byte is written."""
+
+    name: str
+    folder: Path
+    outline: CheckpointOutline
+    header: CheckpointHeader
+    """That of the checkpoint, or one made for a checkpoint that has none."""
+    tokenizer: Tokenizer
+    config_values: dict[str, Any] | None
+    """Of the model's own configuration; None when that of the base serves."""
+    base: BaseFiles | None
+    source_sha256: str
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        """The files of the model, in the order of writing."""
+        config = [] if self.config_values is None else [config_name(self.name)]
+        names = [checkpoint_name(self.name), tokenizer_name(self.name), *config]
+        return tuple(self.folder / name for name in (*names, card_name(self.name)))
+
+
+def install_model(config: InstallConfig) -> InstallReport:
+    """Install the model that ``config`` names.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged, or no GPT of this base.
+        TokenizerError: The tokenizer belongs to another model; both hashes are shown.
+        RegistryError: The name is taken, or the disk is too small.
+        GuardError: The output folder is a base, or the base changed meanwhile.
+    """
+    plan = plan_install(config)
+    snapshot = BaseSnapshot.take(config.base) if is_base_dir(config.base.resolve()) else None
+    installed = _installed(plan)
+    if installed is not None and _is_same(installed, plan, config):
+        return InstallReport(entry=installed, files=(), base_sentence=_verdict(snapshot, config))
+    if not config.force:
+        _check_free(plan, installed)
+    entry = _entry(plan, config)
+    if not config.dry_run:
+        entry = _write(plan, config, entry)
+    files = (*plan.targets, entry_path(plan.folder, plan.name))
+    return InstallReport(entry=entry, files=files, base_sentence=_verdict(snapshot, config))
+
+
+def plan_install(config: InstallConfig) -> InstallPlan:
+    """Return what installing would do; everything that can go wrong is found here.
+
+    Raises:
+        UserError: As :func:`install_model`.
+    """
+    name = _model_name(config.output_name)
+    check_output(config.output_dir / checkpoint_name(name))
+    outline = read_header(config.checkpoint)
+    tokenizer = Tokenizer.load(config.tokenizer)
+    base = _base_of(config)
+    _check_weights(outline.shapes, base, where=config.checkpoint)
+    check_pair(outline, tokenizer, where=config.checkpoint)
+    _check_disk(config.output_dir, outline.weight_bytes)
+    return InstallPlan(
+        name=name,
+        folder=config.output_dir,
+        outline=outline,
+        header=_header(outline.header or CheckpointHeader(), tokenizer, config),
+        tokenizer=tokenizer,
+        config_values=_own_config(outline.shapes, base, config.config),
+        base=base,
+        source_sha256=sha256_file(config.checkpoint),
+    )
+
+
+def _model_name(output_name: str) -> str:
+    name = slug(output_name.removesuffix(".pth").removeprefix(GPT_PREFIX), flag="--output-name")
+    if name in {BASE_NAME, "gpt"}:
+        raise RegistryError(
+            f"{output_name!r} means the base",
+            where="--output-name",
+            fix="choose a name that says the language, for example catalan",
+        )
+    return name
+
+
+def _base_of(config: InstallConfig) -> BaseFiles | None:
+    """Return the base's files; None where there is no base: installing does not need one."""
+    if not (config.base / CONFIG_FILE).is_file():
+        return None
+    try:
+        return locate_base(config.base, aux_dir=config.aux_dir)
+    except CheckpointError as error:
+        get_logger().warning("the base is not used for checks: %s", error.problem)
+        return None
+
+
+def _check_weights(shapes: Shapes, base: BaseFiles | None, *, where: Path) -> None:
+    """Make sure that this is a whole GPT, and of the same sizes as that of the base."""
+    if any(".lora_" in name for name in shapes):
+        raise CheckpointError(
+            "these are LoRA weights beside their base",
+            where=str(where),
+            fix="install the merged checkpoint of the run, best.pth or latest.pth",
+        )
+    wanted = read_header(base.gpt).shapes if base is not None else {ROW_TENSORS[0]: ()}
+    found = {name: shape for name, shape in gpt_weights(shapes).items() if name not in ROW_TENSORS}
+    sized = {name: shape for name, shape in gpt_weights(wanted).items() if name not in ROW_TENSORS}
+    absent = [f"{name}: not in the file" for name in ROW_TENSORS if name not in shapes]
+    lines = absent + (shape_differences(sized, found) if base is not None else [])
+    if lines:
+        shown = "\n".join(f"  {line}" for line in lines[:SHOWN_DIFFERENCES])
+        raise CheckpointError(
+            f"no GPT for this base: {len(lines)} tensors differ\n{shown}",
+            where=str(where),
+            fix="give the checkpoint of a training that started from this base",
+        )
+
+
+def _check_disk(folder: Path, size_bytes: int) -> None:
+    if (free := free_bytes(folder)) < size_bytes + DISK_RESERVE_BYTES:
+        raise RegistryError(
+            f"{format_bytes(free)} are free in {folder}, and the model takes "
+            f"{format_bytes(size_bytes)}",
+            fix="make room, or choose another --output-dir",
+        )
+
+
+def _header(
+    header: CheckpointHeader, tokenizer: Tokenizer, config: InstallConfig
+) -> CheckpointHeader:
+    return replace(
+        header,
+        tokenizer_sha256=tokenizer.sha256,
+        vocab_size=tokenizer.vocab_size,
+        languages=config.language or header.languages,
+        licence=header.licence or LICENCE_NAME,
+    )
+
+
+def _own_config(
+    shapes: Shapes, base: BaseFiles | None, config_path: Path | None
+) -> dict[str, Any] | None:
+    """Return the configuration that the published code needs for these weights, if another."""
+    source = config_path or (base.config_path if base is not None else None)
+    if source is None:
+        return None
+    values = read_yaml(source)
+    dims = gpt_dims_of(shapes, read_base_config(source).gpt)
+    values["gpt"] = values["gpt"] | {
+        "number_text_tokens": dims.vocab_size,
+        "max_text_tokens": dims.max_text_len,
+        "max_mel_tokens": dims.max_code_len,
+    }
+    of_base = read_yaml(base.config_path) if base is not None else None
+    return None if values == of_base else values
+
+
+def _installed(plan: InstallPlan) -> ModelEntry | None:
+    path = entry_path(plan.folder, plan.name)
+    return read_entry(path) if path.is_file() else None
+
+
+def _is_same(entry: ModelEntry, plan: InstallPlan, config: InstallConfig) -> bool:
+    return (
+        entry.source_sha256 == plan.source_sha256
+        and entry.tokenizer is not None
+        and entry.tokenizer.sha256 == plan.tokenizer.sha256
+        and config.description in {"", entry.description}
+        and not verify_model(plan.name, plan.folder)
+    )
+
+
+def _check_free(plan: InstallPlan, installed: ModelEntry | None) -> None:
+    """Refuse to replace what is not this very model; what an interruption left is completed."""
+    known = {plan.source_sha256, plan.tokenizer.sha256}
+    weights, tokenizer, *_ = plan.targets
+    taken = [
+        path
+        for path in (weights, tokenizer)
+        if path.is_file() and sha256_file(path) not in known and not _is_left_over(path, plan)
+    ]
+    if installed is not None or taken:
+        names = ", ".join(path.name for path in taken) or entry_path(plan.folder, plan.name).name
+        raise RegistryError(
+            f"there is another model {plan.name!r}: {names}",
+            where=str(plan.folder),
+            fix="choose another --output-name, or replace it with --force",
+        )
+
+
+def _is_left_over(path: Path, plan: InstallPlan) -> bool:
+    """Return whether ``path`` is what an interrupted installation of this model wrote."""
+    if path.suffix != ".pth":
+        return False
+    try:
+        return read_header(path).header == plan.header
+    except CheckpointError:
+        return False
+
+
+def _write(plan: InstallPlan, config: InstallConfig, entry: ModelEntry) -> ModelEntry:
+    """Write the model, the entry after all its files; return the entry with their hashes."""
+    weights, tokenizer = plan.targets[:2]
+    save_checkpoint(weights, gpt_weights(load_checkpoint(config.checkpoint)[0]), plan.header)
+    copy_file(plan.tokenizer.path, tokenizer)
+    own_config = plan.folder / config_name(plan.name)
+    if plan.config_values is not None:
+        write_yaml(own_config, plan.config_values)
+    elif own_config.exists():
+        own_config.unlink()  # of the model that --force replaces
+    entry = replace(
+        entry,
+        checkpoint=_record(weights),
+        tokenizer=_record(tokenizer),
+        config=_record(own_config) if plan.config_values is not None else None,
+    )
+    write_text(plan.folder / card_name(plan.name), model_card(entry))
+    _copy_licences(plan)
+    write_entry(plan.folder, entry)
+    rebuild_index(plan.folder)
+    return entry
+
+
+def _entry(plan: InstallPlan, config: InstallConfig) -> ModelEntry:
+    """Return the entry without the hashes of files that are not written yet."""
+    header, outline = plan.header, plan.outline
+    return ModelEntry(
+        name=plan.name,
+        description=config.description,
+        languages=header.languages,
+        checkpoint=FileRecord(name=checkpoint_name(plan.name), size_bytes=outline.weight_bytes),
+        tokenizer=FileRecord(
+            name=tokenizer_name(plan.name),
+            size_bytes=plan.tokenizer.path.stat().st_size,
+            sha256=plan.tokenizer.sha256,
+        ),
+        vocab_size=plan.tokenizer.vocab_size,
+        version=header.base_version,
+        step=header.step,
+        base_sha256=header.base_sha256,
+        source_sha256=plan.source_sha256,
+        front_end=header.front_end,
+        licence=header.licence,
+        data=header.data,
+        scores=header.scores,
+        weight_bytes=outline.weight_bytes,
+        vram_bytes=model_bytes(outline, plan.base) if plan.base else outline.weight_bytes,
+    )
+
+
+def _record(path: Path) -> FileRecord:
+    return FileRecord(name=path.name, size_bytes=path.stat().st_size, sha256=sha256_file(path))
+
+
+def _copy_licences(plan: InstallPlan) -> None:
+    """Copy the licence of the base: it asks to go with every derived model."""
+    if plan.base is None:
+        return
+    for licence in sorted(plan.base.folder.glob("LICENSE*")):
+        if licence.is_file() and not (plan.folder / licence.name).exists():
+            copy_file(licence, plan.folder / licence.name)
+
+
+def _verdict(snapshot: BaseSnapshot | None, config: InstallConfig) -> str:
+    return snapshot.verify() if snapshot else f"no base in {config.base} to look after"
