@@ -34,10 +34,16 @@ class ConditioningConformer(nn.Module):
     Args:
         feature_dim: F, the width of the features.
         dims: Width, heads and blocks.
+
+    Attributes:
+        padding_leaks: The published blocks let a shorter prompt of a batch hear the padding behind
+            it, by the bias of a convolution. True does so, too; False, the default, gives every
+            prompt in a batch what it gets alone, as synthesis computes it.
     """
 
     def __init__(self, feature_dim: int, dims: ConformerDims) -> None:
         super().__init__()
+        self.padding_leaks = False
         self.embed = _Subsampling(feature_dim, dims.dim)
         self.encoders = nn.ModuleList(_ConformerBlock(dims) for _ in range(dims.num_blocks))
         self.after_norm = nn.LayerNorm(dims.dim)
@@ -63,7 +69,7 @@ class ConditioningConformer(nn.Module):
         x, positions = self.embed(features)
         mask = mask[:, :, 2::2]  # [B, 1, T']
         for encoder in self.encoders:
-            x = encoder(x, positions, mask)
+            x = encoder(x, positions, mask, seal=not self.padding_leaks)
         return self.after_norm(x), mask
 
 
@@ -154,9 +160,9 @@ class _ConformerBlock(nn.Module):
         self.norm_ff = nn.LayerNorm(dims.dim)
         self.norm_final = nn.LayerNorm(dims.dim)
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor, *, seal: bool) -> Tensor:
         x = x + self.self_attn(self.norm_mha(x), positions, mask)
-        x = x + self.conv_module(self.norm_conv(x), mask)
+        x = x + self.conv_module(self.norm_conv(x), mask, seal=seal)
         x = x + self.feed_forward(self.norm_ff(x))
         y: Tensor = self.norm_final(x)
         return y
@@ -207,9 +213,12 @@ class _Convolution(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.pointwise_conv2 = nn.Conv1d(dim, dim, 1)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, *, seal: bool) -> Tensor:
         x = x.transpose(1, 2).masked_fill(~mask, 0.0)  # [B, D, T']
-        x = self.depthwise_conv(F.glu(self.pointwise_conv1(x), dim=1))
+        x = F.glu(self.pointwise_conv1(x), dim=1)
+        if seal:  # the bias has filled the padding again
+            x = x.masked_fill(~mask, 0.0)
+        x = self.depthwise_conv(x)
         x = F.silu(self.norm(x.transpose(1, 2))).transpose(1, 2)
         x = self.pointwise_conv2(x).masked_fill(~mask, 0.0)
         return x.transpose(1, 2)  # [B, T', D]
