@@ -173,7 +173,7 @@ class Extractor:
             codes, features, lens = self._codes(clips)
             limit = seconds_to_samples(MAX_PROMPT_SEC, SEMANTIC_SAMPLE_RATE)
             if any(len(clip) > limit for clip in clips):
-                features, lens = self._listen([clip[:limit] for clip in clips])
+                features, lens = self.listeners.semantic([clip[:limit] for clip in clips])
             voice = self.listeners.voice
             latents = voice.speaker_latents(features, lens).half().cpu().numpy()
             emotion = voice.emotion_vector(features, lens).half().cpu().numpy()
@@ -181,20 +181,16 @@ class Extractor:
 
     def _codes(self, clips: Sequence[Tensor]) -> tuple[list[np.ndarray], Tensor, Tensor]:
         """Return the codes of each clip, and the features ``[B, T, F]`` with their lengths."""
-        features, lens = self._listen(clips)
+        features, lens = self.listeners.semantic(clips)
         codes, margins = _nearest(self.listeners.codec, features, lens)
         rows = []
         for index, length in enumerate(lens.tolist()):
             row = codes[index, :length]
             if len(clips) > 1 and bool((margins[index, :length] < SAFE_MARGIN).any()):
-                alone, alone_lens = self._listen([clips[index]])
+                alone, alone_lens = self.listeners.semantic([clips[index]])
                 row = _nearest(self.listeners.codec, alone, alone_lens)[0][0, :length]
             rows.append(row.cpu().numpy().astype(np.uint16))
         return rows, features, lens
-
-    def _listen(self, clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        features, lens = self.listeners.semantic([clip.to(self.device) for clip in clips])
-        return features, lens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,64 @@
+"""``idiolect features``: codes and prompt features of a manifest, ahead of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from idiolect.base.guard import BASE_DIR_NAME
+from idiolect.cli.surface import run_command
+from idiolect.data.extraction import Extractor, FeatureConfig, extract_features
+from idiolect.data.features import features_dir
+from idiolect.data.manifest import read_manifest
+from idiolect.data.pairs import is_paired, read_pairs
+from idiolect.models.published import locate_base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesCommand(FeatureConfig):
+    """The flags of the command."""
+
+    manifest: tuple[Path, ...]
+    """Manifest whose clips are listened to, raw or paired; repeatable."""
+    base: Path = Path(BASE_DIR_NAME)
+    """Folder of the base."""
+    config: Path | None = None
+    """config.yaml of the base, when it is not in its folder."""
+    aux_dir: Path | None = None
+    """Where the base's auxiliary networks lie when they are not in its own folder."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto is the GPU where there is one."""
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Extract the features; return the exit code."""
+    return run_command(
+        FeaturesCommand,
+        _extract,
+        argv,
+        prog=prog or "idiolect features",
+        description="Extract semantic codes and prompt features. Training does this on its way; "
+        "what is there already is not done again.",
+    )
+
+
+def _extract(flags: FeaturesCommand) -> None:
+    import torch
+
+    device = flags.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    files = locate_base(flags.base, config_path=flags.config, aux_dir=flags.aux_dir)
+    extractor = Extractor.from_base(files, device)
+    config = FeatureConfig(**{f.name: getattr(flags, f.name) for f in fields(FeatureConfig)})
+    for manifest in dict.fromkeys(map(_raw, flags.manifest)):
+        folder = features_dir(manifest, extractor.fingerprint)
+        report = extract_features(list(read_manifest(manifest)), extractor, folder, config)
+        print(report.summary())
+
+
+def _raw(path: Path) -> Path:
+    """Return the manifest of a file of pairs, or ``path`` itself."""
+    return read_pairs(path)[0] if is_paired(path) else path
