@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from idiolect.base.config import from_mapping, to_mapping
 from idiolect.base.errors import CheckpointError, ConfigError
 from idiolect.base.files import atomic_path
+from idiolect.base.log import get_logger
 from idiolect.text.tokenizer import START_ID, STOP_ID, UNKNOWN_ID, Tokenizer
 
 FORMAT_VERSION = 1
@@ -193,21 +194,25 @@ def shape_differences(
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, where: Path | str) -> None:
-    """Give ``module`` (also one built on the meta device) exactly ``weights``.
+    """Give ``module`` (also one built on the meta device) the tensors of a file.
 
     Raises:
-        CheckpointError: Names or shapes differ; the first three differences are shown.
+        CheckpointError: The module lacks one, or has it in another shape; the first three
+            differences are shown. What the file has beyond the module is passed over, and said.
     """
-    wanted = shapes_of(module.state_dict())
-    if lines := shape_differences(wanted, shapes_of(weights)):
+    wanted, found = shapes_of(module.state_dict()), shapes_of(weights)
+    lines = shape_differences(wanted, found)
+    if any(wanted[name] != found.get(name) for name in wanted):
         shown = "\n".join(f"  {line}" for line in lines[:SHOWN_DIFFERENCES])
         raise CheckpointError(
-            f"these weights do not fit {type(module).__name__}: {len(lines)} of {len(wanted)} "
-            f"tensors differ\n{shown}",
+            f"these weights do not fit {type(module).__name__}: {len(lines)} differences in "
+            f"{len(wanted)} tensors\n{shown}",
             where=str(where),
             fix="give the file and the config.yaml that belong together",
         )
-    module.load_state_dict(dict(weights), assign=True)
+    if lines:
+        get_logger().warning("%s: %d tensors are not used, %s ...", where, len(lines), lines[0])
+    module.load_state_dict({name: weights[name] for name in wanted}, assign=True)
 
 
 def transfer_vocabulary(

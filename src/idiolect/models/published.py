@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,13 +33,11 @@ from idiolect.models.codec import SemanticCodec
 from idiolect.models.config import BaseConfig, GptDims, VocoderDims, read_base_config
 from idiolect.models.emotion import EmotionMatrices
 from idiolect.models.gpt import UnifiedVoice
+from idiolect.models.s2mel import S2Mel
 from idiolect.models.semantic import SemanticEncoder, semantic_state
 from idiolect.models.speaker import CampPlus
+from idiolect.models.vocoder import BigVgan
 from idiolect.models.weight_norm import fold_weight_norm
-
-if TYPE_CHECKING:
-    from idiolect.models.s2mel import S2Mel
-    from idiolect.models.vocoder import BigVgan
 
 Module = TypeVar("Module", bound=nn.Module)
 Value = TypeVar("Value")
@@ -54,6 +52,10 @@ DERIVATIVE_NOTICE = (
 """The sentence that the licence asks for, word for word, beside every derived model."""
 
 CONFIG_FILE = "config.yaml"
+SEMANTIC_DIR = "w2v-bert-2.0"
+CODEC_FILE = "semantic_codec_model.safetensors"
+SPEAKER_FILE = "campplus_cn_common.bin"
+VOCODER_DIR = "bigvgan"
 VOCODER_FILE = "bigvgan_generator.pt"
 CACHE_DIR = "hf_cache"
 BASE_ROLES = {
@@ -90,7 +92,7 @@ class Auxiliary:
 AUXILIARIES = (
     Auxiliary(
         role="semantic_dir",
-        local="w2v-bert-2.0",
+        local=SEMANTIC_DIR,
         is_folder=True,
         repo="facebook/w2v-bert-2.0",
         files=("config.json", "model.safetensors"),
@@ -99,22 +101,22 @@ AUXILIARIES = (
     ),
     Auxiliary(
         role="codec",
-        local="semantic_codec_model.safetensors",
+        local=CODEC_FILE,
         is_folder=False,
         repo="amphion/MaskGCT",
         files=("semantic_codec/model.safetensors",),
     ),
     Auxiliary(
         role="speaker",
-        local="campplus_cn_common.bin",
+        local=SPEAKER_FILE,
         is_folder=False,
         repo="funasr/campplus",
-        files=("campplus_cn_common.bin",),
+        files=(SPEAKER_FILE,),
         modelscope_repo="iic/speech_campplus_sv_zh-cn_16k-common",
     ),
     Auxiliary(
         role="vocoder_dir",
-        local="bigvgan",
+        local=VOCODER_DIR,
         is_folder=True,
         repo="nvidia/bigvgan_v2_22khz_80band_256x",
         files=("config.json", VOCODER_FILE),
@@ -130,11 +132,6 @@ CONDITIONER_KEYS = re.compile(
     r"(emo_)?conditioning_encoder\.|(emo_)?perceiver_encoder\.|emovec_layer\.|emo_layer\."
 )
 """The conditioners and the emotion branch: frozen, and absent where their outputs are cached."""
-DEAD_S2MEL_KEYS = re.compile(
-    r"cfm\.estimator\.(x_embedder\.|cond_embedder\.|content_mask_embedder\.|input_pos$)"
-    r"|length_regulator\.(embedding\.|mask_token$)"
-)
-"""What the published s2mel carries and nothing reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,8 +264,6 @@ def load_codec(files: BaseFiles) -> SemanticCodec:
 
 def load_s2mel(files: BaseFiles) -> S2Mel:
     """Return the flow-matching network; optimizer states in its file are never read."""
-    from idiolect.models.s2mel import S2Mel
-
     state = s2mel_weights(load_tensors(files.s2mel), where=files.s2mel)
     return _materialize(lambda: S2Mel(files.config.s2mel), state, files.s2mel)
 
@@ -281,8 +276,6 @@ def load_speaker_encoder(files: BaseFiles) -> CampPlus:
 
 def load_vocoder(files: BaseFiles) -> BigVgan:
     """Return BigVGAN; its weight norm is folded only if it is in the file."""
-    from idiolect.models.vocoder import BigVgan
-
     path = files.vocoder_dir / VOCODER_FILE
     content = load_tensors(path)
     state = _named_tensors(content.get("generator", content), path)
@@ -316,16 +309,15 @@ def load_emotion_matrices(files: BaseFiles) -> EmotionMatrices:
 
 
 def s2mel_weights(content: Any, *, where: Path) -> Weights:
-    """Return the tensors below ``net`` under one flat name each, without those nobody reads."""
+    """Return the tensors below ``net`` under one flat name each."""
     net = content.get("net") if isinstance(content, dict) else None
     if not isinstance(net, dict):
         raise CheckpointError("not an s2mel checkpoint: no 'net'", where=str(where))
-    flat = {
+    return {
         f"{part}.{name.removeprefix('module.')}": tensor
         for part, tensors in net.items()
         for name, tensor in _named_tensors(tensors, where).items()
     }
-    return {name: tensor for name, tensor in flat.items() if not DEAD_S2MEL_KEYS.match(name)}
 
 
 def gpt_weights(weights: Mapping[str, Value], *, conditioners: bool = True) -> dict[str, Value]:
