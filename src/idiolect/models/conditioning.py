@@ -98,8 +98,7 @@ class PerceiverResampler(nn.Module):
         nn.init.normal_(self.latents, std=0.02)
         self.proj_context = nn.Linear(context_dim, dim)
         self.layers = nn.ModuleList(
-            nn.ModuleList([_LatentAttention(dim, num_heads), _gated_feed_forward(dim, ff_mult)])
-            for _ in range(PERCEIVER_DEPTH)
+            _PerceiverLayer(dim, num_heads, ff_mult) for _ in range(PERCEIVER_DEPTH)
         )
         self.norm = _UnitNorm(dim)
 
@@ -111,9 +110,8 @@ class PerceiverResampler(nn.Module):
         states = self.proj_context(states)
         latents = self.latents.expand(len(states), -1, -1)  # [B, N, D]
         mask = F.pad(mask, (latents.shape[1], 0), value=True)[:, None]  # [B, 1, 1, N + T']
-        for attend, feed_forward in self.layers:  # type: ignore[misc, unused-ignore]
-            latents = latents + attend(latents, torch.cat([latents, states], dim=1), mask)
-            latents = latents + feed_forward(latents)
+        for layer in self.layers:
+            latents = layer(latents, states, mask)
         result: Tensor = self.norm(latents)
         return result
 
@@ -200,7 +198,7 @@ class _PositionAttention(nn.Module):
         return out
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, H, T', K]
+        return x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2)  # [B, H, T', K]
 
 
 class _Convolution(nn.Module):
@@ -235,6 +233,19 @@ class _FeedForward(nn.Module):
         return y
 
 
+class _PerceiverLayer(nn.ModuleList):
+    """A list, since the published keys count its two parts."""
+
+    def __init__(self, dim: int, num_heads: int, ff_mult: int) -> None:
+        super().__init__([_LatentAttention(dim, num_heads), _gated_feed_forward(dim, ff_mult)])
+
+    def forward(self, latents: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+        attend, feed_forward = self
+        latents = latents + attend(latents, torch.cat([latents, states], dim=1), mask)
+        y: Tensor = latents + feed_forward(latents)
+        return y
+
+
 class _LatentAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -252,7 +263,7 @@ class _LatentAttention(nn.Module):
         return out
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2)  # [B, H, N, K]
 
 
 def _gated_feed_forward(dim: int, mult: int) -> nn.Sequential:
