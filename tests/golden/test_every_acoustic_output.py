@@ -15,14 +15,12 @@ FIXTURES = ("bigvgan", "campplus", "codec", "features", "s2mel")
 
 def named_in(source: str) -> list[re.Pattern[str]]:
     """Patterns of the names that ``source`` checks: its strings, and f-strings given to check()."""
-    patterns = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            patterns.append(re.compile(re.escape(node.value)))
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr == "check" and isinstance(node.args[0], ast.JoinedStr):
-                patterns.append(pattern_of(node.args[0]))
-    return patterns
+    nodes = list(ast.walk(ast.parse(source)))
+    strings = [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+    checked = [call.args[0] for call in calls if call.func.attr == "check"]
+    patterns = [re.compile(re.escape(text)) for text in strings]
+    return patterns + [pattern_of(text) for text in checked if isinstance(text, ast.JoinedStr)]
 
 
 def pattern_of(text: ast.JoinedStr) -> re.Pattern[str]:
