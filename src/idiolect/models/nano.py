@@ -174,14 +174,13 @@ def _codec(config: BaseConfig, features: Tensor) -> SemanticCodec:
     codec = SemanticCodec(config.codec).eval()
     quantizer = codec.quantizer.only
     projected = quantizer.project(codec.encode(features))  # [B, code_dim, T]
+    mean, std = projected.mean((0, 2)), projected.std((0, 2))
     assert quantizer.in_project.bias is not None
-    quantizer.in_project.bias -= projected.mean((0, 2))
-    quantizer.in_project.weight_g /= projected.std((0, 2))[:, None, None]
-    quantizer.in_project.bias /= projected.std((0, 2))
+    quantizer.in_project.bias.sub_(mean).div_(std)
+    quantizer.in_project.weight_g.div_(std[:, None, None])
     points = quantizer.project(codec.encode(features)).mT.flatten(0, 1)  # [B * T, code_dim]
-    quantizer.codebook.weight.copy_(
-        _spread(F.normalize(points, dim=-1), config.codec.codebook_size)
-    )
+    directions = F.normalize(points, dim=-1)
+    quantizer.codebook.weight.copy_(_spread(directions, config.codec.codebook_size))
     return codec
 
 
