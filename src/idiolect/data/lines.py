@@ -12,12 +12,15 @@ UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 ASK_FOR_UTF8 = "save the file as UTF-8 (iconv -f latin1 -t utf-8 OLD > NEW, or your editor's menu)"
 
 
-def read_lines(path: Path, faults: list[str]) -> Iterator[tuple[int, str]]:
-    """Yield (line number, text without its ending) for the lines of ``path`` that are not blank.
+def read_lines(path: Path, *, keep_blank: bool = False) -> Iterator[tuple[int, str, str]]:
+    """Yield (line number, text without its ending, damage) for the lines of ``path``.
+
+    ``damage`` says what keeps a line from being UTF-8, and is empty for a good line; the text
+    of a damaged line is empty. A byte-order mark is passed over.
 
     Args:
-        path: Text in UTF-8; a byte-order mark is passed over.
-        faults: Gets one sentence, with file and line, for each line that is not UTF-8.
+        path: The file.
+        keep_blank: Yield the lines too that hold nothing.
 
     Raises:
         DataError: There is no such file, or all of it is in another encoding.
@@ -31,10 +34,10 @@ def read_lines(path: Path, faults: list[str]) -> Iterator[tuple[int, str]]:
             try:
                 line = raw.removeprefix(BYTE_ORDER_MARK).decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
-                faults.append(f"{path}:{number}: {_bad_byte(raw, error)}")
+                yield number, "", _bad_byte(raw, error)
                 continue
-            if line.strip():
-                yield number, line
+            if keep_blank or line.strip():
+                yield number, line, ""
 
 
 def _refuse_utf16(first_line: bytes, path: Path) -> None:

@@ -81,7 +81,7 @@ def read_manifest(path: Path) -> Iterator[Utterance]:
     """
     count, faults = 0, list[str]()
     seen: dict[str, int] = {}
-    for number, record, damage in _records(path, faults):
+    for number, record, damage in _records(path):
         fault = damage or _fault_of(record) or _repeated(record["id"], seen)
         if fault:
             faults.append(f"{path}:{number}: {fault}")
@@ -96,7 +96,7 @@ def read_manifest(path: Path) -> Iterator[Utterance]:
         )
     if not count:
         raise DataError("the manifest holds no utterance", where=str(path))
-    return (_utterance(record, path.parent) for _, record, _ in _records(path, faults))
+    return (_utterance(record, path.parent) for _, record, _ in _records(path))
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
@@ -140,18 +140,22 @@ def _resolved(root: Path) -> Path:
     return root.resolve()
 
 
-def _records(path: Path, faults: list[str]) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """Yield (line number, record, fault); the record is empty where there is a fault."""
-    for number, line in read_lines(path, faults):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            yield number, {}, f"not JSON: {error.msg} at column {error.colno}"
-            continue
-        if isinstance(record, dict):
-            yield number, record, ""
-        else:
-            yield number, {}, f"a JSON {type(record).__name__}, not an object"
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """Yield (line number, record, damage) for each line; a damaged line has no record."""
+    for number, line, damage in read_lines(path):
+        record, problem = ({}, damage) if damage else parse_record(line)
+        yield number, record, problem
+
+
+def parse_record(line: str) -> tuple[dict[str, Any], str]:
+    """Return (record, problem) of one line of JSON Lines; one of the two is empty."""
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        return {}, f"not JSON: {error.msg} at column {error.colno}"
+    if not isinstance(record, dict):
+        return {}, f"a JSON {type(record).__name__}, not an object"
+    return record, ""
 
 
 def _fault_of(record: dict[str, Any]) -> str:
