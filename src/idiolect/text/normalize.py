@@ -19,6 +19,7 @@ from idiolect.text.published_rules import (
     apply_glossary,
     normalize_published,
 )
+from idiolect.text.speak import speak
 
 FRONT_END_VERSION = 1
 """Raised by any change that gives some text other tokens."""
@@ -30,7 +31,8 @@ PUBLISHED_GUESS = "zh-or-en"
 # Each of these characters is an item of its own for the tokenizer, whatever stands around it.
 _CJK = "\u1100-\u11ff\u2e80-\ua4cf\ua840-\ud7af\uf900-\ufaff\ufe30-\ufe4f\uff65-\uffdc"
 _CJK_CHARACTER = re.compile(f"([{_CJK}\U00020000-\U0002ffff])")
-_CONTROL = re.compile(r"[^\S ]+|[\x00-\x1f\x7f-\x9f\u200b\u2060\ufeff]+| {2,}")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+_SPACES = re.compile(r"\s+")
 
 # Languages in which the capital of i keeps its dot; str.upper would merge it with dotless ı.
 _DOTTED_CAPITAL_I = ("az", "tr")
@@ -62,7 +64,6 @@ def normalize(text: str, language: str | None, *, glossary: Glossary | None = No
     code = language_code(language)
     if code is None or code in PUBLISHED_LANGUAGES:
         return normalize_published(text, code, glossary)
-    from idiolect.text.speak import speak
 
     row = find_language(code)
     if row is NEUTRAL:
@@ -75,7 +76,7 @@ def prepare_text(text: str, language: str | None, *, glossary: Glossary | None =
 
     A single character without a language stays as it is, as in the published code.
     """
-    text = _CONTROL.sub(" ", text).strip()
+    text = _SPACES.sub(" ", _CONTROL.sub("", text)).strip()
     if len(text) == 1 and language is None:
         return text
     said = normalize(text, language, glossary=glossary)

@@ -116,9 +116,18 @@ def _read_out(text: str, rules: str) -> str:
     try:
         said: str = _grammar(rules)(text)
     except Exception as error:  # noqa: BLE001 -- the grammar raises whatever its parser trips over
-        get_logger().warning("numbers not read out in %r: %r", text[:60], error)
+        _notice_unread(rules)
+        get_logger().debug("left as written: %r (%r)", text, error)
         return text
     return said
+
+
+@cache
+def _notice_unread(rules: str) -> None:
+    """Say once that a text was too much for the grammar of ``rules``."""
+    get_logger().warning(
+        "the %s grammar cannot read some texts out: their numbers and signs stay as written", rules
+    )
 
 
 @cache

@@ -40,6 +40,15 @@ class Tokenizer:
                 f"cannot read the tokenizer {path}: {error.strerror}",
                 fix="train one with: idiolect tokenizer --manifest … --output-prefix …",
             ) from error
+        return cls.from_bytes(content, path)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, path: Path) -> Tokenizer:
+        """Return the tokenizer that the bytes of a ``.model`` file are; ``path`` names it.
+
+        Raises:
+            TokenizerError: As :meth:`load`.
+        """
         return cls(path, sha256(content).hexdigest(), _processor(content, path))
 
     @property
@@ -55,6 +64,16 @@ class Tokenizer:
     def all_pieces(self) -> list[str]:
         """Return every piece, in order of its id."""
         return [self._processor.id_to_piece(index) for index in range(self.vocab_size)]
+
+    def ordinary_pieces(self) -> list[str]:
+        """Return the pieces that spell text: all but the special ones and single bytes."""
+        model = self._processor
+        special = (model.is_control, model.is_unknown, model.is_unused, model.is_byte)
+        return [
+            model.id_to_piece(index)
+            for index in range(self.vocab_size)
+            if not any(is_special(index) for is_special in special)
+        ]
 
     def split(self, text: str, language: str | None) -> list[str]:
         """Return the pieces of raw ``text``; the unknown ones as they are written."""
