@@ -19,7 +19,14 @@ from idiolect.synthesis.sampling import Generation, SamplingSettings, generate, 
 
 Results = dict[str, Tensor]
 
-MAX_CODES = 40
+
+def number(output: str, pattern: str) -> float:
+    """Return the number that ``pattern`` finds in what the fixture says of ``output``."""
+    return float(re.search(pattern, read_json("gpt.json")["outputs"][output]["meaning"])[1])
+
+
+MAX_CODES = int(number("greedy_rp1_codes", r"at most (\d+) new codes"))
+TYPICAL_MASS = number("greedy_typical_codes", r"mass ([\d.]+)")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +114,9 @@ def teacher_forcing(model: UnifiedVoice, ins: Results, _: Fixture) -> Results:
 
 def greedy(model: UnifiedVoice, ins: Results, _: Fixture) -> Results:
     found, logits = decode_first(model, ins, settings())
-    typical, _ = decode_first(model, ins, settings(repetition_penalty=10.0, typical_mass=0.5))
+    typical, _ = decode_first(
+        model, ins, settings(repetition_penalty=10.0, typical_mass=TYPICAL_MASS)
+    )
     return {
         "greedy_rp1_codes": found.codes,
         "greedy_rp1_step_logits": logits,
@@ -136,10 +145,10 @@ def greedy_with_penalty(model: UnifiedVoice, ins: Results, _: Fixture) -> Result
 def beam_search(model: UnifiedVoice, ins: Results, fixture: Fixture) -> Results:
     found = {}
     for name in fixture.outs:
-        if match := re.fullmatch(r"(beam3_rp(\d+)_lp(\d+))_codes", name):
-            run, penalty, length_penalty = match.groups()
+        if match := re.fullmatch(r"(beam(\d+)_rp(\d+)_lp(\d+))_codes", name):
+            run, beams, penalty, length_penalty = match.groups()
             chosen = settings(
-                num_beams=3,
+                num_beams=int(beams),
                 repetition_penalty=float(penalty),
                 length_penalty=float(length_penalty),
             )

@@ -21,8 +21,6 @@ from idiolect.synthesis.sampling import SamplingSettings, generate
 
 Results = dict[str, Tensor]
 
-GENERATION = SamplingSettings(do_sample=False, num_beams=1, repetition_penalty=2.0, max_codes=24)
-
 
 @pytest.fixture(scope="module")
 def fixture() -> Fixture:
@@ -91,9 +89,18 @@ def durations(fixture: Fixture) -> Results:
         if match := re.fullmatch(r"(gen_duration_(none|\d+))_codes", name):
             run, asked = match.groups()
             row = None if asked == "none" else model.requested_duration(int(asked))
-            codes, logits = decode(model, model.prefix(latents, emotion, row), ins["gen_text"])
+            chosen = generation(fixture.meta["outputs"][name]["meaning"])
+            prefix = model.prefix(latents, emotion, row)
+            codes, logits = decode(model, prefix, ins["gen_text"], chosen)
             found |= {f"{run}_codes": codes, f"{run}_first_logits": logits}
     return found
+
+
+def generation(described: str) -> SamplingSettings:
+    penalty, limit = re.search(r"repetition penalty ([\d.]+), at most (\d+)", described).groups()
+    return SamplingSettings(
+        do_sample=False, num_beams=1, repetition_penalty=float(penalty), max_codes=int(limit)
+    )
 
 
 def build(fixture: Fixture) -> UnifiedVoice:
@@ -146,10 +153,12 @@ def total_norm(grads: Results) -> Tensor:
     return torch.stack([grad.norm() for grad in grads.values()]).norm()
 
 
-def decode(model: UnifiedVoice, prefix: Tensor, text_ids: Tensor) -> tuple[Tensor, Tensor]:
+def decode(
+    model: UnifiedVoice, prefix: Tensor, text_ids: Tensor, chosen: SamplingSettings
+) -> tuple[Tensor, Tensor]:
     """Return the codes and the raw logits of the first step."""
     steps: list[Tensor] = []
     hook = model.mel_head.register_forward_hook(lambda _, __, logits: steps.append(logits))
-    found = generate(model, prefix, text_ids, GENERATION)
+    found = generate(model, prefix, text_ids, chosen)
     hook.remove()
     return found.codes, steps[0]

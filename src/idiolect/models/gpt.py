@@ -351,7 +351,7 @@ class _Transformer(nn.Module):
 def _visible(mask: Tensor | None, rows: int, before: int, device: torch.device) -> Tensor | None:
     """Return what each of ``rows`` may see, ``[…, S, before + S]``; None is all, or causality.
 
-    A row always sees itself, padding too: a row that sees nothing would be NaN, and spread.
+    A row always sees itself, padding too: on some devices a row that sees nothing is NaN.
     """
     if mask is None and (rows == 1 or not before):
         return None
