@@ -1,0 +1,206 @@
+"""Everything that a training run can be told, and what may change when it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from idiolect.base.config import from_mapping, read_yaml
+from idiolect.base.errors import ConfigError, TrainingError
+from idiolect.base.guard import BASE_DIR_NAME
+
+CONFIG_FILE = "config.yaml"
+LATEST_FILE = "latest.pth"
+BEST_FILE = "best.pth"
+RESUME_AUTO = "auto"
+
+MAY_CHANGE = frozenset(
+    [
+        "epochs",
+        "max_steps",
+        "log_interval",
+        "val_interval",
+        "save_every",
+        "keep",
+        "num_workers",
+        "device",
+        "aux_dir",
+        "feature_batch",
+        "allow_skips",
+        "output_dir",
+        "output_name",
+        "resume",
+    ]
+)
+"""May be given with ``--resume``: they say how far and where to go, not what is learnt."""
+APPLIED_WITH_NOTICE = frozenset(
+    [
+        "learning_rate",
+        "weight_decay",
+        "grad_clip",
+        "dropout",
+        "text_loss_weight",
+        "mel_loss_weight",
+        "precision",
+    ]
+)
+"""May be given with ``--resume``, but the run is then no longer the one that was begun."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How a GPT is fine-tuned, and on what."""
+
+    train_manifest: tuple[str, ...] = ()
+    """Manifest to learn from, raw or paired; repeatable. PATH::LANG sets its language,
+    PATH@WEIGHT (or PATH::LANG@WEIGHT) how often each of its clips is seen in an epoch."""
+    val_manifest: tuple[str, ...] = ()
+    """Manifest to measure on; repeatable. By default the val file beside each train file, or a
+    held-out share where there is none."""
+    tokenizer: Path | None = None
+    """SentencePiece model of the language; that of the base by default."""
+    config: Path | None = None
+    """config.yaml of the base; by default the one beside --base-checkpoint, else checkpoints/."""
+    base_checkpoint: Path = Path(BASE_DIR_NAME) / "gpt.pth"
+    """Weights to start from: those of the base, or of an earlier run."""
+    aux_dir: Path | None = None
+    """Where the base's auxiliary networks lie when they are not in its own folder."""
+    output_dir: Path | None = None
+    """Folder of the run; never the base. By default training/<output-name>/checkpoints."""
+    output_name: str = ""
+    """Name of the model for the install command; by default taken from --output-dir."""
+
+    batch_size: int = 4
+    """Clips in one forward pass."""
+    grad_accumulation: int = 1
+    """Forward passes in one step; the loss is a mean over the tokens of the whole step."""
+    epochs: int = 10
+    """Times that the data is gone through."""
+    max_steps: int = 0
+    """Stop after this many steps, if the epochs do not end before; 0 is no limit."""
+
+    learning_rate: float = 2e-5
+    """Highest learning rate, after the warm-up."""
+    warmup_share: float = 0.05
+    """Part of all steps in which the learning rate rises."""
+    warmup_steps: int | None = None
+    """Steps in which the learning rate rises, instead of --warmup-share."""
+    weight_decay: float = 0.01
+    """Of AdamW, on matrices only: norms, biases and embeddings are left alone."""
+    grad_clip: float = 1.0
+    """Largest norm of a gradient; longer ones are shortened to it."""
+    dropout: float = 0.1
+    """Probability of dropping an activation while training."""
+    text_loss_weight: float = 0.2
+    """Weight of the mean loss of a text token."""
+    mel_loss_weight: float = 0.8
+    """Weight of the mean loss of a semantic code."""
+    code_positions: Literal["decode", "published"] = "decode"
+    """Rows of the code position table: decode is 0, 2, 3, ... as synthesis reads them; published
+    is 0, 1, 2, ... as the published second pass does."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto is bf16 on a device that has it, else fp32; the weights themselves stay fp32."""
+
+    log_interval: int = 10
+    """Steps between two lines of progress."""
+    val_interval: int = 0
+    """Steps between two validations; 0 is at every checkpoint."""
+    save_every: int = 0
+    """Steps between two checkpoints; 0 is a tenth of the run, 1000 at most."""
+    keep: int = 3
+    """How many of the newest checkpoints stay; the best always does."""
+
+    resume: str = ""
+    """Checkpoint or folder of a run to go on with (every setting is restored), or auto."""
+    seed: int = 1234
+    """Same seed, data and settings: same run."""
+    num_workers: int = 0
+    """Processes that assemble batches ahead; 0 is none."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; CUDA_VISIBLE_DEVICES picks one of several."""
+    feature_batch: int = 8
+    """Clips in one pass of the feature extraction; changes its speed only."""
+    allow_skips: bool = False
+    """Go on when more than a tenth of the data has to be left out."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        for name in ("batch_size", "grad_accumulation", "epochs", "log_interval", "keep"):
+            self._at_least(name, 1)
+        self._at_least("feature_batch", 1)
+        for name in ("max_steps", "val_interval", "save_every", "num_workers", "weight_decay"):
+            self._at_least(name, 0)
+        for name in ("text_loss_weight", "mel_loss_weight"):
+            self._at_least(name, 0)
+        for name in ("learning_rate", "grad_clip"):
+            if not getattr(self, name) > 0:
+                raise _out_of_range(name, getattr(self, name), "must be above 0")
+        for name in ("warmup_share", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise _out_of_range(name, getattr(self, name), "must be at least 0 and below 1")
+
+    def _at_least(self, name: str, least: int) -> None:
+        if getattr(self, name) < least:
+            raise _out_of_range(name, getattr(self, name), f"must be at least {least}")
+
+
+def _out_of_range(name: str, value: object, rule: str) -> ConfigError:
+    return ConfigError(f"{name} {rule}, got {value}", where=f"--{name.replace('_', '-')}")
+
+
+def resumed_checkpoint(resume: str, output_dir: Path | None) -> Path | None:
+    """Return the checkpoint that ``--resume`` means; None when auto finds no run."""
+    if not resume:
+        return None
+    if resume != RESUME_AUTO:
+        path = Path(resume)
+        return path / LATEST_FILE if path.is_dir() else path
+    latest = output_dir / LATEST_FILE if output_dir is not None else None
+    return latest if latest is not None and latest.is_file() else None
+
+
+def read_run_config(folder: Path) -> TrainConfig:
+    """Return the settings of the run in ``folder``, which may have been moved since.
+
+    Raises:
+        ConfigError: It holds none, or they are damaged.
+    """
+    path = folder / CONFIG_FILE
+    config = from_mapping(TrainConfig, read_yaml(path), where=str(path))
+    return dataclasses.replace(config, output_dir=folder)
+
+
+def check_resumed(begun: TrainConfig, now: TrainConfig) -> list[str]:
+    """Return the settings that differ and change what is learnt, as sentences for the log.
+
+    Raises:
+        TrainingError: A setting differs that makes it another run.
+    """
+    changed = changed_settings(begun, now)
+    refused = [name for name in changed if name not in MAY_CHANGE | APPLIED_WITH_NOTICE]
+    if refused:
+        name = refused[0]
+        raise TrainingError(
+            f"the run was begun with {name} = {changed[name][0]}, not {changed[name][1]}",
+            where=f"--{name.replace('_', '-')}, given with --resume",
+            fix="leave it out; or begin a new run: --base-checkpoint <this checkpoint> and another "
+            "--output-dir instead of --resume",
+        )
+    return [
+        f"{name} is {new} from here on, was {old}: not the run that was begun"
+        for name, (old, new) in changed.items()
+        if name in APPLIED_WITH_NOTICE
+    ]
+
+
+def changed_settings(begun: TrainConfig, now: TrainConfig) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that differ, each with its old and new value."""
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    pairs = {name: (getattr(begun, name), getattr(now, name)) for name in names}
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}

@@ -1,0 +1,170 @@
+"""What a run learns from: manifests read, texts encoded, features extracted, losses counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from idiolect.base.errors import DataError
+from idiolect.base.files import write_jsonl
+from idiolect.base.guard import BaseSnapshot
+from idiolect.base.log import get_logger
+from idiolect.data.extraction import Extractor, FeatureConfig, extract_features
+from idiolect.data.features import FeatureStore, features_dir
+from idiolect.data.samples import (
+    EncodedSource,
+    SampleSource,
+    Source,
+    add_features,
+    check_left_out,
+    encode_source,
+    hold_out,
+    parse_source,
+    read_source,
+    sibling_of,
+)
+from idiolect.models.config import GptDims
+from idiolect.models.published import BaseFiles
+from idiolect.text.tokenizer import Tokenizer
+from idiolect.training.config import TrainConfig
+
+MANY_UNKNOWN = 0.001
+"""Share of unknown tokens above which a tokenizer is not one for the data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What was read, and nothing computed yet."""
+
+    files: BaseFiles
+    snapshot: BaseSnapshot
+    """Of the base, before the run."""
+    tokenizer: Tokenizer
+    train: list[Source]
+    val: list[Source]
+
+    @property
+    def manifests(self) -> list[Path]:
+        """Every file that was read: the pairs, and the manifests that they belong to."""
+        sources = [*self.train, *self.val]
+        return sorted({path for s in sources for path in (s.spec.path, s.manifest)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingData:
+    """What batches are made of."""
+
+    train: list[SampleSource]
+    val: list[SampleSource]
+    left_out: dict[str, int]
+    """How many targets each reason left out."""
+
+
+def read_inputs(config: TrainConfig, files: BaseFiles) -> Inputs:
+    """Read the manifests and the tokenizer; hash the base.
+
+    Raises:
+        DataError: A manifest is missing or bad.
+        TokenizerError: The tokenizer is missing or bad.
+    """
+    tokenizer = Tokenizer.load(config.tokenizer or files.tokenizer)
+    train = [read_source(parse_source(text)) for text in config.train_manifest]
+    if config.val_manifest:
+        val = [read_source(parse_source(text)) for text in config.val_manifest]
+    else:
+        train, val = map(list, zip(*map(_with_validation, train), strict=True))
+    get_logger().info("hashing the base in %s", files.folder)
+    return Inputs(
+        files=files,
+        snapshot=BaseSnapshot.take(files.folder),
+        tokenizer=tokenizer,
+        train=train,
+        val=[replace(source, self_pairs=True) for source in val],
+    )
+
+
+def prepare_data(
+    inputs: Inputs, dims: GptDims, config: TrainConfig, *, device: torch.device, report: Path
+) -> TrainingData:
+    """Encode the texts, extract the features that are not there yet, and join them.
+
+    Texts come first: what they leave out is known before the long work.
+
+    Args:
+        inputs: What was read.
+        dims: Of the model, whose positions and rows are limits.
+        config: Of the run.
+        device: Where features are extracted.
+        report: Gets one line for each target that is left out, with the reason.
+
+    Raises:
+        DataError: More than a tenth would be left out, and that was not allowed.
+    """
+    encoded = [encode_source(source, inputs.tokenizer, dims) for source in _all_of(inputs)]
+    check_left_out(encoded, allow_skips=config.allow_skips)
+    _tell_unknown(encoded, inputs.tokenizer)
+    stores = _extract([e.source for e in encoded], inputs.files, config, device)
+    samples = [add_features(e, store, dims) for e, store in zip(encoded, stores, strict=True)]
+    write_jsonl(report, (line for source in samples for line in _left_out_lines(source)))
+    reasons = check_left_out(samples, allow_skips=config.allow_skips)
+    for reason, count in reasons.most_common():
+        get_logger().warning("left out %d targets: %s; listed in %s", count, reason, report)
+    train, val = samples[: len(inputs.train)], samples[len(inputs.train) :]
+    for source in samples:
+        if not source.text_ids:
+            raise DataError("nothing of it can be used", where=str(source.source.spec.path))
+    return TrainingData(train=train, val=val, left_out=dict(reasons))
+
+
+def _all_of(inputs: Inputs) -> list[Source]:
+    return [*inputs.train, *inputs.val]
+
+
+def _with_validation(source: Source) -> tuple[Source, Source]:
+    """Return ``source`` and what to measure it on: the file beside it, or a part of itself."""
+    beside = sibling_of(source.spec)
+    if beside is not None:
+        get_logger().info("validation on %s", beside.path)
+        return source, read_source(beside)
+    left, held_out = hold_out(source)
+    get_logger().info(
+        "validation on %d held-out clips of %s", len(held_out.targets), source.spec.path
+    )
+    return left, held_out
+
+
+def _extract(
+    sources: Sequence[Source], files: BaseFiles, config: TrainConfig, device: torch.device
+) -> list[FeatureStore]:
+    """Return the features of each source; the networks are loaded only if some are missing."""
+    extractor = Extractor.from_base(files, device)
+    settings = FeatureConfig(batch_size=config.feature_batch, allow_skips=config.allow_skips)
+    stores = []
+    for source in sources:
+        folder = features_dir(source.manifest, extractor.fingerprint)
+        wanted = source.clip_ids
+        clips = [u for u in source.utterances.values() if u.id in wanted]
+        get_logger().info("%s", extract_features(clips, extractor, folder, settings).summary())
+        stores.append(FeatureStore.open(folder))
+    return stores
+
+
+def _tell_unknown(sources: Sequence[EncodedSource], tokenizer: Tokenizer) -> None:
+    unknown = sum(source.unknown_tokens for source in sources)
+    tokens = sum(source.num_tokens for source in sources)
+    if unknown > MANY_UNKNOWN * tokens:
+        get_logger().warning(
+            "%s does not know %d of %d tokens (%.1f %%): train a tokenizer for this language",
+            tokenizer.path,
+            unknown,
+            tokens,
+            100 * unknown / tokens,
+        )
+
+
+def _left_out_lines(source: SampleSource) -> list[dict[str, str]]:
+    path = str(source.source.spec.path)
+    return [{"manifest": path, "id": i, "reason": why} for i, why in source.left_out.items()]

@@ -1,0 +1,283 @@
+"""What a run begins with: its folder, its base, its weights; everything is checked before work."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from idiolect.base.config import to_mapping
+from idiolect.base.errors import ConfigError, TokenizerError, TrainingError, summarize
+from idiolect.base.files import slug
+from idiolect.base.guard import BASE_DIR_NAME, BaseSnapshot, check_output, is_base_dir
+from idiolect.base.hashes import sha256_file
+from idiolect.base.log import get_logger
+from idiolect.data.samples import SampleSource
+from idiolect.models.checkpoint import (
+    CheckpointHeader,
+    TransferReport,
+    load_checkpoint,
+    load_weights,
+    shapes_of,
+    transfer_vocabulary,
+)
+from idiolect.models.config import GptDims
+from idiolect.models.gpt import UnifiedVoice
+from idiolect.models.published import (
+    LICENCE_NAME,
+    BaseFiles,
+    gpt_dims_of,
+    gpt_weights,
+    locate_base,
+)
+from idiolect.text.normalize import front_end_identity
+from idiolect.text.tokenizer import Tokenizer
+from idiolect.training.config import (
+    CONFIG_FILE,
+    LATEST_FILE,
+    MAY_CHANGE,
+    TrainConfig,
+    changed_settings,
+    check_resumed,
+    read_run_config,
+    resumed_checkpoint,
+)
+from idiolect.training.inputs import Inputs
+from idiolect.training.state import STATE_FILE, Identity
+
+TRAINING_DIR = "training"
+CHECKPOINTS_DIR = "checkpoints"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin:
+    """Where a run is, and what it goes on from."""
+
+    config: TrainConfig
+    """With the folder and the name filled in."""
+    folder: Path
+    resumed: Path | None
+    """The checkpoint to go on from; None in a new run."""
+    asked_to_resume: bool
+    """Whether the user said so, or the folder holds the same run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartingGpt:
+    """The network before the first step."""
+
+    gpt: UnifiedVoice
+    header: CheckpointHeader | None
+    """Of the file it was read from; a published one has none."""
+    transfer: TransferReport | None
+    """None when the vocabulary is the one of the file."""
+
+
+def begin(config: TrainConfig) -> Begin:
+    """Find the folder of the run and whether it goes on; nothing is loaded or written yet.
+
+    Without ``resume``, a folder that holds a run with the same settings is gone on with: the
+    same command after an interruption does what is left.
+
+    Raises:
+        GuardError: The folder is, or lies in, a base.
+        ConfigError: There is nothing to learn from, or no folder.
+        TrainingError: Settings differ from those of the run that is to be gone on with.
+    """
+    folder = _output_dir(config)
+    check_output(folder)
+    if not config.train_manifest:
+        raise ConfigError(
+            "there is nothing to learn from",
+            where="--train-manifest",
+            fix="name the manifest that prepare or pairs wrote, or --resume a run",
+        )
+    config = replace(config, output_dir=folder, output_name=_output_name(config, folder))
+    resumed = resumed_checkpoint(config.resume, folder)
+    if resumed is not None:
+        for notice in check_resumed(read_run_config(folder), config):
+            get_logger().warning("%s", notice)
+    elif _holds_same_run(folder, config):
+        resumed = folder / LATEST_FILE
+    return Begin(
+        config=config,
+        folder=folder,
+        resumed=resumed,
+        asked_to_resume=bool(config.resume) and resumed is not None,
+    )
+
+
+def find_base(config: TrainConfig) -> BaseFiles:
+    """Return the files of the base that ``config`` names.
+
+    Raises:
+        CheckpointError: Files are missing; all of them are listed.
+    """
+    beside = config.base_checkpoint.parent
+    if config.config is not None:
+        folder = config.config.parent
+    else:
+        folder = beside if is_base_dir(beside.resolve()) else Path(BASE_DIR_NAME)
+    return locate_base(
+        folder, config_path=config.config, aux_dir=config.aux_dir, gpt=config.base_checkpoint
+    )
+
+
+def identify(config: TrainConfig, inputs: Inputs) -> Identity:
+    """Return the hashes of what the course of the run depends on."""
+    hashes = {str(path): sha256_file(path) for path in inputs.manifests}
+    hashes[str(inputs.tokenizer.path)] = inputs.tokenizer.sha256
+    hashes[str(config.base_checkpoint)] = hash_of(config.base_checkpoint, inputs.snapshot)
+    return Identity(hashes=hashes)
+
+
+def hash_of(path: Path, snapshot: BaseSnapshot) -> str:
+    """Return the SHA-256 of ``path``, from ``snapshot`` where it is known."""
+    resolved = path.resolve()
+    if resolved.is_relative_to(snapshot.folder):
+        known = snapshot.hashes.get(str(resolved.relative_to(snapshot.folder)))
+        if known is not None:
+            return known
+    return sha256_file(path)
+
+
+def check_identity(begun: Identity, now: Identity) -> None:
+    """Refuse to go on with other data than the run was begun with.
+
+    Raises:
+        TrainingError: A file changed.
+    """
+    changed = begun.changed(now)
+    if changed:
+        raise TrainingError(
+            f"these files changed since the run was begun:\n{summarize(changed)}",
+            where="--resume",
+            fix="put them back; or begin a new run from this checkpoint: --base-checkpoint "
+            "<run>/latest.pth and another --output-dir",
+        )
+
+
+def load_starting_gpt(
+    checkpoint: Path, files: BaseFiles, tokenizer: Tokenizer, *, dropout: float
+) -> StartingGpt:
+    """Return the GPT in ``checkpoint``, with text rows for ``tokenizer``.
+
+    Raises:
+        CheckpointError: The file cannot be read, or does not fit the base's configuration.
+        TokenizerError: The file was made with a third tokenizer, so its rows mean other pieces.
+    """
+    weights, header = load_checkpoint(checkpoint)
+    weights = {n: t.float() for n, t in gpt_weights(weights, conditioners=False).items()}
+    base_tokenizer = Tokenizer.load(files.tokenizer)
+    made_with = header.tokenizer_sha256 if header and header.tokenizer_sha256 else ""
+    transfer = None
+    if (made_with or base_tokenizer.sha256) != tokenizer.sha256:
+        if made_with not in ("", base_tokenizer.sha256):
+            raise TokenizerError(
+                f"{checkpoint} was trained with the tokenizer {made_with}, and "
+                f"{tokenizer.path} is {tokenizer.sha256}",
+                where="--tokenizer",
+                fix="give the tokenizer that it was trained with",
+            )
+        weights, transfer = transfer_vocabulary(weights, base_tokenizer, tokenizer)
+    dims = gpt_dims_of(shapes_of(weights), files.config.gpt)
+    _check_rows(dims, tokenizer)
+    with torch.device("meta"):
+        gpt = UnifiedVoice(dims, conditioners=False, dropout=dropout)
+    load_weights(gpt, weights, where=checkpoint)
+    return StartingGpt(gpt=gpt, header=header, transfer=transfer)
+
+
+def make_header(
+    config: TrainConfig,
+    start: StartingGpt,
+    inputs: Inputs,
+    train: list[SampleSource],
+    *,
+    base_sha256: str,
+) -> CheckpointHeader:
+    """Return what all checkpoints of the run say of themselves."""
+    languages = tuple(sorted({lang for source in train for lang in languages_of(source)}))
+    inherited = start.header.base_sha256 if start.header else ""
+    return CheckpointHeader(
+        base_sha256=inherited or base_sha256,
+        base_version=inputs.files.config.version,
+        tokenizer_sha256=inputs.tokenizer.sha256,
+        vocab_size=inputs.tokenizer.vocab_size,
+        languages=languages,
+        front_end={language: front_end_identity(language) for language in languages},
+        code_positions=config.code_positions,
+        data={"train": [_data_of(source) for source in train]},
+        settings=to_mapping(config),
+        licence=LICENCE_NAME,
+    )
+
+
+def languages_of(source: SampleSource) -> set[str]:
+    """Return the languages of the targets that are learnt."""
+    utterances = source.source.utterances
+    return {utterances[target].language for target in source.text_ids}
+
+
+def _output_dir(config: TrainConfig) -> Path:
+    """Return the folder of the run: of the checkpoint it goes on from, as told, or by its name."""
+    checkpoint = resumed_checkpoint(config.resume, config.output_dir)
+    if checkpoint is not None:
+        _check_same_folder(checkpoint, config.output_dir)
+        return checkpoint.parent
+    if config.output_dir is not None:
+        return config.output_dir
+    if config.output_name:
+        return Path(TRAINING_DIR) / slug(config.output_name, flag="--output-name") / CHECKPOINTS_DIR
+    raise ConfigError(
+        "the run has no folder",
+        where="--output-dir",
+        fix="give --output-dir training/<language>/checkpoints, or --output-name <language>",
+    )
+
+
+def _check_same_folder(checkpoint: Path, output_dir: Path | None) -> None:
+    if output_dir is not None and output_dir.resolve() != checkpoint.parent.resolve():
+        raise TrainingError(
+            f"{checkpoint} goes on in its own folder, not in {output_dir}",
+            where="--output-dir, given with --resume",
+            fix=f"leave it out; or begin a new run there with --base-checkpoint {checkpoint}",
+        )
+
+
+def _output_name(config: TrainConfig, folder: Path) -> str:
+    if config.output_name:
+        return slug(config.output_name, flag="--output-name")
+    full = folder.resolve()
+    name = full.parent.name if full.name == CHECKPOINTS_DIR else full.name
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") or "model"
+
+
+def _holds_same_run(folder: Path, config: TrainConfig) -> bool:
+    if not all((folder / name).is_file() for name in (CONFIG_FILE, LATEST_FILE, STATE_FILE)):
+        return False
+    return not changed_settings(read_run_config(folder), config).keys() - MAY_CHANGE
+
+
+def _check_rows(dims: GptDims, tokenizer: Tokenizer) -> None:
+    if dims.vocab_size != tokenizer.vocab_size:
+        raise TokenizerError(
+            f"the tokenizer has {tokenizer.vocab_size} pieces and the model {dims.vocab_size}",
+            where=str(tokenizer.path),
+            fix="give the tokenizer that belongs to the model",
+        )
+
+
+def _data_of(source: SampleSource) -> dict[str, object]:
+    """Return what a model card says of the data."""
+    clips = [source.source.utterances[target] for target in source.text_ids]
+    return {
+        "manifest": str(source.source.spec.path),
+        "weight": source.source.spec.weight,
+        "clips": len(clips),
+        "hours": round(sum(clip.duration_sec for clip in clips) / 3600, 3),
+        "speakers": len({clip.speaker for clip in clips}),
+        "languages": sorted(languages_of(source)),
+    }

@@ -1,0 +1,50 @@
+"""Samples, sources and batches so small that a test makes them in milliseconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from idiolect.data.batches import GptBatch, GptSample, make_batch
+from idiolect.data.features import Features
+from idiolect.data.manifest import Utterance
+from tiny_gpt import tiny_dims
+
+DIM = tiny_dims().dim
+
+
+def sample(text: list[int], codes: list[int], *, seed: int = 0) -> GptSample:
+    numbers = np.random.default_rng(seed)
+    return GptSample(
+        text_ids=np.array(text, dtype=np.int64),
+        codes=np.array(codes, dtype=np.int64),
+        latents=numbers.normal(size=(32, DIM)).astype(np.float32),
+        emotion=numbers.normal(size=DIM).astype(np.float32),
+    )
+
+
+def batch(*samples: GptSample, **given: str) -> GptBatch:
+    return make_batch(samples, tiny_dims(), **given)
+
+
+def utterance(utterance_id: str, text: str = "", *, speaker: str = "anna", **given) -> Utterance:
+    plain = {"audio": f"{utterance_id}.wav", "root": Path(), "language": "ca", "duration_sec": 2.0}
+    text = text or f"Frase {utterance_id}."
+    return Utterance(id=utterance_id, text=text, speaker=speaker, **(plain | given))
+
+
+class Shelf(dict[str, Features]):
+    """A feature store in memory."""
+
+    def num_codes(self, utterance_id: str) -> int:
+        return len(self[utterance_id].codes)
+
+
+def features(num_codes: int = 3, *, seed: int = 0) -> Features:
+    numbers = np.random.default_rng(seed)
+    return Features(
+        codes=numbers.integers(0, 12, num_codes).astype(np.uint16),
+        latents=numbers.normal(size=(32, DIM)).astype(np.float16),
+        emotion=numbers.normal(size=DIM).astype(np.float16),
+    )
