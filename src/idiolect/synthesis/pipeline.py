@@ -23,7 +23,7 @@ from idiolect.base.guard import check_output
 from idiolect.base.log import get_logger
 from idiolect.base.progress import track
 from idiolect.base.units import SAMPLE_RATE
-from idiolect.models.emotion import EmotionReader, scale_weights
+from idiolect.models.emotion import EMOTIONS, EmotionReader, scale_weights
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.published import BaseFiles, load_gpt, locate_base
 from idiolect.registry.store import BASE_NAME, find_model
@@ -35,8 +35,6 @@ from idiolect.text.tokenizer import Tokenizer
 FULL_SCALE = 32767.0
 """The published code speaks in 16-bit units, as floats."""
 SPEED_RANGE = (0.5, 2.0)
-EMOTIONS = ("happy", "angry", "sad", "afraid", "disgusted", "melancholic", "surprised", "calm")
-"""The order of the eight weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +165,7 @@ class IndexTTS2:
             output_path: A 16-bit WAV at 22 050 Hz is written there.
             emo_audio_prompt: A clip whose emotion is taken instead of the voice's own.
             emo_alpha: How much of that emotion, 0…1.
-            emo_vector: Eight weights in the order of :data:`EMOTIONS`.
+            emo_vector: Eight weights in the order of :data:`~idiolect.models.emotion.EMOTIONS`.
             use_emo_text: Take the weights from ``emo_text`` by the Qwen reader.
             emo_text: The text that the reader reads; ``text`` when None.
             use_random: Choose the rows of the emotion matrix at random.
@@ -214,14 +212,14 @@ class IndexTTS2:
         waves = self._waves(model, request)
         if stream_return:
             return _with_silence_after_each(waves, interval_silence)
-        return _finished(list(waves), interval_silence, output_path)
+        return _finished(join_segments(list(waves), interval_silence), output_path)
 
     def _weights(
         self, emo_vector: Sequence[float] | None, emo_text: str, *, use_emo_text: bool
     ) -> tuple[float, ...] | None:
         if use_emo_text:
             if self._reader is None:
-                self._reader = EmotionReader.load(self.files, self.device)
+                self._reader = EmotionReader.load(self.files.qwen_dir, self.device)
             return self._reader.weights(emo_text)
         if emo_vector is None:
             return None
@@ -302,7 +300,7 @@ class IndexTTS2:
             return None
         states = model.gpt.code_latents(prefix, ids, codes)
         wave = self.stack.render(codes, states, prompt, generator=generator, speed=request.speed)
-        return (FULL_SCALE * wave).clamp(-FULL_SCALE, FULL_SCALE).cpu()
+        return full_scale(wave).cpu()
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -363,6 +361,17 @@ def _dtype(gpt: UnifiedVoice) -> torch.dtype:
     return gpt.mel_head.weight.dtype
 
 
+def full_scale(wave: Tensor) -> Tensor:
+    """Return ``wave`` in −1…1 as the published code hands it on: floats in ±32767."""
+    return (FULL_SCALE * wave).clamp(-FULL_SCALE, FULL_SCALE)
+
+
+def join_segments(waves: Sequence[Tensor], interval_ms: int) -> Tensor:
+    """Return the waves ``[1, n]`` one behind the other, with silence between them."""
+    silence = _silence(interval_ms)
+    return torch.cat([part for wave in waves for part in (silence, wave)][1:], dim=1)
+
+
 def _silence(interval_ms: int) -> Tensor:
     return torch.zeros(1, max(0, int(SAMPLE_RATE * interval_ms / 1000)))
 
@@ -373,13 +382,8 @@ def _with_silence_after_each(waves: Iterator[Tensor], interval_ms: int) -> Itera
         yield _silence(interval_ms)
 
 
-def _finished(
-    waves: list[Tensor], interval_ms: int, output_path: str | Path | None
-) -> Path | tuple[int, NDArray[np.int16]]:
-    """Join the segments with silence between them; write them, or return 16-bit samples."""
-    silence = _silence(interval_ms)
-    parts = [part for wave in waves for part in (silence, wave)][1:]
-    wave = torch.cat(parts, dim=1)
+def _finished(wave: Tensor, output_path: str | Path | None) -> Path | tuple[int, NDArray[np.int16]]:
+    """Write the whole wave, or return it as 16-bit samples."""
     if output_path is None:
         return SAMPLE_RATE, wave.to(torch.int16).T.numpy()
     path = Path(output_path)

@@ -43,8 +43,6 @@ from idiolect.models.semantic import SemanticEncoder
 from idiolect.models.speaker import CampPlus
 from idiolect.models.vocoder import BigVgan
 
-FLOW_STEPS = 25
-GUIDANCE = 0.7
 PROMPTS_KEPT = 16
 """How many prompts stay computed; one of 15 s is about 5 MB."""
 
@@ -140,7 +138,7 @@ class FrozenStack:
     @torch.inference_mode()
     def emotion_features(self, path: Path) -> Tensor:
         """Return the features [1, T, F] of the clip in ``path`` by the emotion route."""
-        features, _ = self.semantic([self._read(path, SEMANTIC_SAMPLE_RATE)[0]])
+        features: Tensor = self.semantic([self._read(path, SEMANTIC_SAMPLE_RATE)[0]])[0]
         return features
 
     def _read(self, path: Path, sample_rate: int) -> Tensor:
@@ -179,8 +177,6 @@ class FrozenStack:
             prompt.style,
             noise=noise,
             generator=generator,
-            num_steps=FLOW_STEPS,
-            guidance=GUIDANCE,
         )
         wave: Tensor = self.vocoder(mel[..., prompt.mel.shape[-1] :])
         return wave[:, 0]

@@ -26,7 +26,8 @@ from idiolect.webui import speak  # noqa: E402 -- it imports gradio, whose setti
 
 def build_page(desk: Desk) -> gr.Blocks:
     """Return the page over ``desk``."""
-    with gr.Blocks(title=TITLE) as page:
+    page: gr.Blocks = gr.Blocks(title=TITLE)
+    with page:
         gr.Markdown(f"# {TITLE}\nTeach IndexTTS-2 a new language, and hear it.")
         speak.build(desk)
     return page

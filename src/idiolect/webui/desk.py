@@ -12,8 +12,9 @@ import torch
 from idiolect.base.errors import SynthesisError
 from idiolect.base.files import free_bytes
 from idiolect.base.units import format_bytes
+from idiolect.models.published import BaseFiles, locate_base
 from idiolect.registry.entry import ModelEntry
-from idiolect.registry.store import list_models
+from idiolect.registry.store import base_entry, list_models
 from idiolect.synthesis.pipeline import IndexTTS2
 
 MIN_FREE_BYTES = 100 * 1024**2
@@ -36,13 +37,15 @@ class Desk:
 
     def __init__(self, settings: PageSettings) -> None:
         self.settings = settings
+        self.files: BaseFiles = locate_base(settings.base, aux_dir=settings.aux_dir)
         self._tts: IndexTTS2 | None = None
         self._lock = Lock()
 
     def entries(self) -> dict[str, ModelEntry]:
         """Return the base and the installed models by label, read anew from disk."""
-        found = list_models(self.settings.model_dir, self.settings.base)
-        return {entry.label: entry for entry in found}
+        installed = list_models(self.settings.model_dir, self.files)
+        usable = [entry for entry in installed if not entry.problem]
+        return {entry.label: entry for entry in (base_entry(self.files), *usable)}
 
     def devices(self) -> list[tuple[str, str]]:
         """Return (label, device) of each GPU, and of the CPU."""

@@ -53,7 +53,7 @@ def _languages() -> list[tuple[str, str]]:
 
 def _info(desk: Desk, label: str | None) -> str:
     entry = desk.entries().get(label or "")
-    return "" if entry is None else f"{entry.tokenizer_line}\n\n{entry.memory_line}"
+    return "" if entry is None else f"{entry.tokenizer_line}\n\n{entry.vram_line}"
 
 
 def _load(desk: Desk, label: str | None, device: str) -> str:
