@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from idiolect.text.numbers import Rule, say_whole
-from idiolect.text.row import NumberWords
+from idiolect.text.numbers import say_whole
+from idiolect.text.row import NumberWords, Rule
 
 # Only endings that are no word after a full stop; anything else needs www. or a scheme.
 DOMAINS = "com|org|net|cat|eu|info|edu|gov|es|fr|pt|br|it|de|at|ch|ad|io|tv"
 
-_EMAIL = re.compile(r"(?<![\w.+-])[A-Za-z0-9][\w.+-]*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
+_EMAIL = re.compile(
+    r"(?<![\w.+-])[A-Za-z0-9][\w.+-]*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
+)
 _URL = re.compile(r"(?<![\w@])(?:https?://|ftp://|www\.)[^\s<>\"'()]*[\w/]", re.IGNORECASE)
 _BARE = re.compile(
     rf"(?<![\w@.])[a-z0-9][a-z0-9-]+(?:\.[a-z0-9-]{{2,}})*\.(?:{DOMAINS})(?![\w'·-]|\.\w)"

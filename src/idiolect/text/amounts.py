@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from idiolect.text.numbers import FREE, NUMBER, Rule, say_number, say_whole, split_number
-from idiolect.text.row import AmountWords, Currency, Noun, NumberWords
+from idiolect.text.numbers import FREE, NUMBER, say_number, say_whole, split_number
+from idiolect.text.row import AmountWords, Currency, Form, Noun, NumberWords, Rule
 
 MILLION = 1_000_000
 
@@ -25,7 +25,7 @@ def rules(amounts: AmountWords, words: NumberWords) -> Iterator[Rule]:
 
     def say_share(match: re.Match[str]) -> str:
         name = amounts.percent if match["sign"] == "%" else amounts.per_mille
-        return f"{_say_quantity(match, words, Noun(one='', many=''))} {name}"
+        return f"{_say_quantity(match, words, amounts.percent_form)} {name}"
 
     yield Rule(re.compile(rf"{_QUANTITY} ?(?P<sign>[%‰])"), say_share)
     yield from _unit_rules(amounts, words)
@@ -46,7 +46,7 @@ def _money_rules(amounts: AmountWords, words: NumberWords) -> Iterator[Rule]:
         scale_written = match["scale"]
         if scale_written:
             noun = amounts.scales[scale_written]
-            counted = _say_quantity(match, words, noun)
+            counted = _say_quantity(match, words, noun.form)
             spoken = amounts.of(f"{counted} {_name(match, noun)}", currency.main.many)
         else:
             spoken = _say_money(match, currency, amounts, words)
@@ -64,7 +64,7 @@ def _say_money(
     whole, mark, decimals = split_number(match["number"])
     minus = f"{words.minus} " if match["minus"] else ""
     if match["low"] or not mark or len(decimals) != 2:
-        counted = _say_quantity(match, words, currency.main)
+        counted = _say_quantity(match, words, currency.main.form)
         if not mark and int(whole) and int(whole) % MILLION == 0:
             return amounts.of(counted, currency.main.many)
         return f"{counted} {_name(match, currency.main)}"
@@ -78,8 +78,7 @@ def _say_money(
     return minus + (amounts.cents(spoken, cents, cent_name) if int(decimals) else spoken)
 
 
-def _say_quantity(match: re.Match[str], words: NumberWords, noun: Noun) -> str:
-    form = noun.form if noun.one else "counting"
+def _say_quantity(match: re.Match[str], words: NumberWords, form: Form) -> str:
     spoken = say_number(match["number"], words, form)
     if match["low"]:
         spoken = f"{say_number(match['low'], words, form)} {words.range_word} {spoken}"
@@ -98,18 +97,23 @@ def _say_per(written: str | None, amounts: AmountWords) -> str:
     return f" {amounts.per} {unit.one if unit else name}"
 
 
+def _unit_pattern(units: Iterable[str]) -> str:
+    # Catalan, Spanish and Italian *ha* is a verb more often than a hectare.
+    return re.sub(r"(?<=\|)ha(?=\|)", r"ha(?= de | d'|[,;:)]|\.?$)", _one_of(units))
+
+
 def _unit_rules(amounts: AmountWords, words: NumberWords) -> Iterator[Rule]:
     units = _with_digits(amounts.units)
-    unit = rf"(?P<unit>{_one_of(units)}){_END}"
+    unit = rf"(?P<unit>{_unit_pattern(units)}){_END}"
 
     def say(match: re.Match[str]) -> str:
         noun = units[match["unit"]]
-        return f"{_say_quantity(match, words, noun)} {_name(match, noun)}"
+        return f"{_say_quantity(match, words, noun.form)} {_name(match, noun)}"
 
     def say_part(match: re.Match[str]) -> str:
         top, bottom, noun = int(match["top"]), int(match["bottom"]), units[match["unit"]]
         if (top, bottom) == (1, 2):
-            return f"{words.half_feminine if noun.form == 'feminine' else words.half} {noun.one}"
+            return f"{words.half_of[noun.form == 'feminine']} {noun.one}"
         if bottom not in words.fractions or top >= bottom:
             return match[0]
         spoken = f"{words.cardinal(top, 'masculine')} {words.fractions[bottom][top > 1]}"

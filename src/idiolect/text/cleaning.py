@@ -20,7 +20,7 @@ _EMOJI = re.compile(
     r"\U0001f000-\U0001faff\ue000-\uf8ff\U000f0000-\U0010ffff\ufffc\ufffd]"
 )
 _SPACE_IN_NUMBER = re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))")
-_INSIDE_QUOTES = re.compile(r"(?<=[«‹“„(\[]) +| +(?=[»›”)\]])")
+_SPACED_QUOTES = re.compile(r"« ([^«»]*) »")
 _SPACES = re.compile(r"\s+")
 _PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")
 _VULGAR_FRACTION = re.compile(r"[¼-¾⅐-⅞↉]")
@@ -31,7 +31,7 @@ TYPOGRAPHY = str.maketrans(
     dict.fromkeys(APOSTROPHES, "'")
     | dict.fromkeys("“”„‟«»‹›‚〝〞＂", '"')
     | dict.fromkeys("‐‑", "-")
-    | {"…": "...", "‥": "..", "\u2028": " ", "\u2029": " ", "\x85": " "}
+    | {"…": "...", "‥": "..", "\u2028": " ", "\u2029": " ", "\x85": " ", "ŀ": "l·", "Ŀ": "L·"}
 )
 
 
@@ -44,7 +44,7 @@ def clean(text: str) -> str:
         return text.replace("`", "'")
     text = _CONTROL.sub("", unicodedata.normalize("NFC", text))
     text = _EMOJI.sub(" ", _INVISIBLE.sub("", text))
-    text = _INSIDE_QUOTES.sub("", _SPACE_IN_NUMBER.sub(" ", _SPACES.sub(" ", text)))
+    text = _SPACED_QUOTES.sub(r"«\1»", _SPACE_IN_NUMBER.sub(" ", _SPACES.sub(" ", text)))
     text = text.translate(TYPOGRAPHY)
     # Taking something out can bring a letter and its accent together.
     return _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from idiolect.text.numbers import Rule, word_before
-from idiolect.text.row import ClockWords
+from idiolect.text.numbers import word_before
+from idiolect.text.row import ClockWords, Rule
 
 CENTURY_TURNS_AT = 50
 """A two-digit year below it belongs to this century, any other to the last one."""
@@ -55,9 +55,9 @@ _DATE_PARTS = ("day", "month", "year")
 
 
 def _time_pattern(hour_marks: str) -> re.Pattern[str]:
-    mark = rf"(?: ?(?:{hour_marks})(?![\w'])\.?(?= |$|[,;:!?)]))"
+    mark = rf"(?: ?(?:{hour_marks})(?![\w'])(?:\.(?= [a-zà-ÿ]))?)"
     return re.compile(
-        r"(?<![\w.,:])(?P<hour>\d{1,2})(?:"
+        r"(?<![\w.,:/])(?P<hour>\d{1,2})(?:"
         rf":(?P<minute>\d\d)(?::(?P<second>[0-5]\d))?{mark}?"
         r"| ?h ?(?P<minute_h>\d\d)(?: ?(?:min|m|h))?(?!')"
         rf"|[.,](?P<minute_dot>[0-5]\d){mark})(?![\w:]|[.,]\d)"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache, lru_cache, partial
 
-from idiolect.text.row import Form, NumberWords
+from idiolect.text.row import Form, NumberWords, Rule
 
 LARGEST_DIGITS = 15
 """Longer numbers are read digit by digit."""
@@ -30,25 +29,17 @@ _WORD_BEFORE = re.compile(r"([^\W\d_]+)['.º]?[ ]?$")
 _WORD_AFTER = re.compile(r" ?([^\W\d_]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What to look for, and what is said for it."""
-
-    pattern: re.Pattern[str]
-    say: Callable[[re.Match[str]], str]
-
-
 @lru_cache(maxsize=8192)
 def spelled(number: int, num2words_code: str) -> str:
     """Return ``number`` in words as num2words has it; the rows correct the rest."""
-    from num2words import num2words  # noqa: PLC0415 -- slow to import, not always needed
+    from num2words import num2words
 
     return str(num2words(number, lang=num2words_code)).replace(",", "")
 
 
 def spelled_ordinal(number: int, num2words_code: str) -> str:
     """Return the ordinal of ``number`` as num2words has it."""
-    from num2words import num2words  # noqa: PLC0415 -- slow to import, not always needed
+    from num2words import num2words
 
     return str(num2words(number, lang=num2words_code, to="ordinal"))
 
@@ -108,8 +99,14 @@ def word_after(match: re.Match[str]) -> str:
     return found[1] if found else ""
 
 
-def form_for(match: re.Match[str], words: NumberWords) -> Form:
-    """Return how a number agrees with the words before and after ``match``."""
+def form_for(match: re.Match[str], words: NumberWords, *, singular: bool = False) -> Form:
+    """Return how a number agrees with the words before and after ``match``.
+
+    Args:
+        match: The number.
+        words: How the language counts.
+        singular: The noun after it is one thing, whatever the number: the third floor.
+    """
     if word_before(match) in words.naming:
         return "naming"
     noun = word_after(match)
@@ -117,11 +114,14 @@ def form_for(match: re.Match[str], words: NumberWords) -> Form:
         return "counting"
     if words.nouns_are_capitalized and not noun[0].isupper():
         return "counting"
-    return "feminine" if _feminine(words.feminine).fullmatch(noun.lower()) else "masculine"
+    is_one = singular or match[0].strip(" -") == "1"
+    if _compiled(words.feminine_one if is_one else words.feminine).fullmatch(noun.lower()):
+        return "feminine"
+    return "masculine" if is_one or _compiled(words.plural).fullmatch(noun) else "counting"
 
 
 @cache
-def _feminine(pattern: str) -> re.Pattern[str]:
+def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
@@ -158,7 +158,9 @@ def _fraction_rules(words: NumberWords) -> Iterator[Rule]:
         if (top, bottom) == (1, 2):
             return f"{say_whole(whole, words)} {words.and_half}" if whole else words.half
         if bottom not in words.fractions or not 0 < top < bottom:
-            spoken = f"{say_whole(match['top'], words)} {words.over} {say_whole(match['bottom'], words)}"
+            spoken = (
+                f"{say_whole(match['top'], words)} {words.over} {say_whole(match['bottom'], words)}"
+            )
             return f"{say_whole(whole, words)} {spoken}" if whole else spoken
         name = words.fractions[bottom][top > 1]
         spoken = f"{words.cardinal(top, 'masculine')} {name}"
@@ -181,7 +183,7 @@ def ordinal_rules(words: NumberWords) -> Iterator[Rule]:
 
 
 def _say_ordinal(match: re.Match[str], words: NumberWords, form: Form) -> str:
-    if form == "counting" and form_for(match, words) == "masculine":
+    if form == "counting" and form_for(match, words, singular=True) == "masculine":
         form = "masculine"
     return words.ordinal(int(match["digits"]), form)
 
@@ -194,7 +196,9 @@ def _range_rules(words: NumberWords) -> Iterator[Rule]:
         return f"{low} {link} {high}"
 
     yield Rule(
-        re.compile(rf"{FREE}(?P<low>{NUMBER}) ?(?:(?<! )[-:]|[–—])(?! -) ?(?P<high>{NUMBER})(?![\w-])"),
+        re.compile(
+            rf"{FREE}(?P<low>{NUMBER}) ?(?:(?<! )[-:]|[–—])(?! -) ?(?P<high>{NUMBER})(?![\w-])"
+        ),
         say,
     )
 
@@ -209,13 +213,17 @@ def _plain_rules(words: NumberWords) -> Iterator[Rule]:
         return f" {words.point_word} ".join(spoken)
 
     def say_leftover(match: re.Match[str]) -> str:
-        return f" {say_whole(match['digits'], words, form_for(match, words))} "
+        spoken = say_whole(match["digits"], words, form_for(match, words))
+        before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
+        return " " * before.isalnum() + spoken + " " * after.isalnum()
 
-    yield Rule(re.compile(rf"{FREE}(?!{_GROUPED.pattern}(?!\d))\d+(?:\.\d+){{2,}}(?![\w])"), say_dotted)
+    yield Rule(
+        re.compile(rf"{FREE}(?!{_GROUPED.pattern}(?!\d))\d+(?:\.\d+){{2,}}(?![\w])"), say_dotted
+    )
     number = rf"(?P<number>{NUMBER})"
     minus = r"(?P<minus>(?:(?<=[ (])|^)[-−–](?=\d))?"
     yield Rule(re.compile(rf"{minus}(?<![\w.,]){number}(?![\w])"), say)
-    yield Rule(re.compile(r"(?:(?<=[^\W_])-)?(?P<digits>\d+)"), say_leftover)
+    yield Rule(re.compile(r"(?P<digits>\d+)"), say_leftover)
 
 
 def _say_year_or_number(written: str, words: NumberWords, form: Form) -> str:

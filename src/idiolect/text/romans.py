@@ -6,14 +6,12 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from idiolect.text.numbers import Rule
-from idiolect.text.row import Form, NumberWords, RomanWords
+from idiolect.text.row import Form, NumberWords, RomanWords, Rule
 
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
-_NUMERAL = (
-    r"(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?![\w'·])"
-)
-_SMALL = r"(?=[IVX])X{0,3}(?:IX|IV|V?I{0,3})(?![\w'·])"
+_NUMERAL = r"(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?![\w'·])"
+_SMALL_DIGITS = r"(?=[IVX])X{0,3}(?:IX|IV|V?I{0,3})"
+_SMALL = rf"{_SMALL_DIGITS}(?![\w'·])"
 _CAPITALIZED = r"[A-ZÀ-ÖØ-Þ][a-zà-öø-ÿ]+"
 _SHOUTED = re.compile(r"[A-ZÀ-ÖØ-Þ]{2,}")
 
@@ -50,7 +48,7 @@ def rules(romans: RomanWords, words: NumberWords) -> Iterator[Rule]:
 
     for mark, form in romans.marks:
         say = partial(_say_marked, words=words, form=form)
-        pattern = rf"(?<![\w'])(?P<numeral>{_NUMERAL.replace(_END, '')}){mark}(?!\w)"
+        pattern = rf"(?<![\w'])(?P<numeral>{_SMALL_DIGITS}){mark}(?!\w)"
         yield Rule(re.compile(pattern), say)
     suffix = romans.named_suffix
     named = rf"(?<!\w)(?P<name>(?i:{romans.before})) (?P<numeral>{_NUMERAL}){suffix}"
@@ -62,9 +60,6 @@ def rules(romans: RomanWords, words: NumberWords) -> Iterator[Rule]:
     yield Rule(re.compile(king), say_named)
     alone = rf"(?<![\w'])(?P<numeral>(?=[IVX]{{2}}){_SMALL})(?= ?(?P<name>[^\W\d_]+)?)"
     yield Rule(re.compile(alone), say_alone)
-
-
-_END = r"(?![\w'·])"
 
 
 def _say_marked(match: re.Match[str], words: NumberWords, form: Form) -> str:

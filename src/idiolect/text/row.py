@@ -16,12 +16,21 @@ Form            The number stands ...
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Form = Literal["masculine", "feminine", "counting", "naming"]
 """How a number agrees with the words around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What to look for, and what is said for it."""
+
+    pattern: re.Pattern[str]
+    say: Callable[[re.Match[str]], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +40,12 @@ class Noun:
     one: str
     many: str
     form: Form = "masculine"
+
+
+def noun(forms: str, form: Form = "masculine") -> Noun:
+    """Return the noun written ``one|many``."""
+    one, _, many = forms.partition("|")
+    return Noun(one=one, many=many or one, form=form)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +81,8 @@ class NumberWords:
     power: str
     half: str
     """One half alone."""
-    half_feminine: str
+    half_of: tuple[str, str]
+    """One half before a masculine and before a feminine noun: *mig litre, mitja hora*."""
     and_half: str
     """Added after a whole number: two *and a half*."""
     and_word: str
@@ -76,7 +92,11 @@ class NumberWords:
     ordinal_marks: tuple[tuple[str, Form], ...]
     """Pattern of what stands after the digits of an ordinal (3r, 2.ª, 1er), and its form."""
     feminine: str
-    """Pattern of the lower-case nouns that ask for a feminine number."""
+    """Pattern of the lower-case nouns, in the plural, that ask for a feminine number."""
+    feminine_one: str
+    """The same in the singular, for the number one."""
+    plural: str = r"\w+"
+    """Pattern of a word that can be a plural noun."""
     function_words: frozenset[str] = frozenset()
     """Words after a number that are not the noun that it counts."""
     naming: frozenset[str] = frozenset()
@@ -144,6 +164,7 @@ class AmountWords:
     per: str
     """Read for the slash of 3 €/kg."""
     percent: str
+    percent_form: Form
     per_mille: str
     units: Mapping[str, Noun]
 
@@ -165,6 +186,10 @@ class Speech:
     symbols: Mapping[str, str]
     address: Mapping[str, str]
     """What is read for the signs of e-mail and web addresses, and for ``www``."""
+    own_rules: tuple[Rule, ...] = ()
+    """What only this language has, before the other rules for digits."""
+    elisions: tuple[tuple[str, str], ...] = ()
+    """Pattern and replacement where a number meets its neighbour: *d'onze, un'ora*."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,8 +13,7 @@ from functools import cache, lru_cache
 
 from idiolect.text import addresses, amounts, clock, numbers, romans
 from idiolect.text.cleaning import clean, simplify
-from idiolect.text.numbers import Rule
-from idiolect.text.row import Language, Speech
+from idiolect.text.row import Language, Rule, Speech
 
 MAX_PASSES = 4
 """Dropping a symbol can bring an abbreviation together, so the rules run until nothing changes."""
@@ -32,10 +31,9 @@ _PUNCTUATION = str.maketrans(
     | dict.fromkeys("！", "!")
     | dict.fromkeys("？؟", "?")
     | dict.fromkeys("–—―−‒~～", "-")
-    | dict.fromkeys("\"()[]{}（）《》【】「」『』", "'")
+    | dict.fromkeys('"()[]{}（）《》【】「」『』', "'")
 )
 _ELA = re.compile(r"(?<=l)[\u00b7•‧∙⋅・.](?=l\w)", re.IGNORECASE)
-_ELA_LETTER = str.maketrans({"ŀ": "l·", "Ŀ": "L·"})
 _TIDY = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -63,7 +61,9 @@ def speak(text: str, language: Language) -> str:
     if language.speech is None:
         return text
     if _PLAIN.fullmatch(text) and ("·" not in text or language.middle_dot):
-        return _apply(_word_rules(language.speech), text)
+        spoken = _apply(_word_rules(language.speech), text)
+        if spoken == text:
+            return text
     for _ in range(MAX_PASSES):
         before, text = text, _expand(text, language, language.speech)
         if text == before:
@@ -74,11 +74,13 @@ def speak(text: str, language: Language) -> str:
 def _expand(text: str, language: Language, speech: Speech) -> str:
     text = simplify(text)
     if language.middle_dot:
-        text = _ELA.sub("·", text.translate(_ELA_LETTER))
+        text = _ELA.sub("·", text)
     text = _apply(_address_rules(speech), text)
     text = _apply(_word_rules(speech), text)
     if _DIGIT.search(text):
         text = _apply(_digit_rules(speech), text)
+        for pattern, replacement in speech.elisions:
+            text = re.sub(pattern, replacement, text)
     text = _apply(_symbol_rules(speech), text)
     return _punctuate(text, language)
 
@@ -111,6 +113,7 @@ def _word_rules(speech: Speech) -> tuple[Rule, ...]:
 @cache
 def _digit_rules(speech: Speech) -> tuple[Rule, ...]:
     return (
+        *speech.own_rules,
         *clock.rules(speech.clock),
         *numbers.ordinal_rules(speech.numbers),
         *amounts.rules(speech.amounts, speech.numbers),
@@ -130,26 +133,29 @@ def _symbol_rules(speech: Speech) -> tuple[Rule, ...]:
 
 
 def _abbreviation_rules(speech: Speech) -> Iterator[Rule]:
-    spoken = _spellings(speech.abbreviations)
     closing = _spellings(speech.closing_abbreviations)
+    spoken = _spellings(speech.abbreviations) | closing
     numbered = _spellings(speech.numbered_abbreviations)
 
-    def say_closing(match: re.Match[str]) -> str:
+    def say(match: re.Match[str]) -> str:
+        written = _unspaced(match[0])
+        if written not in closing:
+            return spoken[written]
         rest = match.string[match.end() :].lstrip(" '\")»")
-        return closing[_unspaced(match[0])] + ("." if not rest or rest[0].isupper() else "")
+        return spoken[written] + ("." if not rest or rest[0].isupper() else "")
 
     yield Rule(_any_of(numbered, r" ?(?=\d)"), lambda match: numbered[_unspaced(match[0])] + " ")
-    yield Rule(_any_of(spoken), lambda match: spoken[_unspaced(match[0])])
-    yield Rule(_any_of(closing), say_closing)
+    yield Rule(_any_of(spoken), say)
 
 
 def _spellings(table: Mapping[str, str]) -> dict[str, str]:
-    """Return ``table`` with the spellings that begin with, or are in, capitals; without spaces."""
+    """Return ``table`` in small letters, capitals and as it is, without spaces."""
     spellings: dict[str, str] = {}
     for written, spoken in table.items():
         bare = _unspaced(written)
-        for spelling in (bare.upper(), bare[0].upper() + bare[1:], bare):
-            spellings[spelling] = spoken
+        spellings |= dict.fromkeys((bare.upper(), bare[0].upper() + bare[1:], bare), spoken)
+        if bare.endswith(".") and len(bare) > 2:
+            spellings[bare.lower()] = spoken
     return spellings
 
 
@@ -164,7 +170,9 @@ def _any_of(spellings: Mapping[str, str], ending: str = "") -> re.Pattern[str]:
     patterns = []
     for spelling in sorted(spellings, key=len, reverse=True):
         inner = re.escape(spelling[:-1]).replace(r"\.", r"\. ?") + re.escape(spelling[-1])
-        patterns.append(inner if spelling[-1] in ".º#/" else inner + r"(?!\w)")
+        if len(spelling) == 2 and spelling[-1] == ".":
+            inner += r"(?= ?[A-ZÀ-ÖØ-Þ\d])"  # an initial too, so only before a name
+        patterns.append(inner if spelling[-1] in ".º#/)" else inner + r"(?!\w)")
     return re.compile(rf"(?<![\w.·])(?:{'|'.join(patterns)}){ending}")
 
 

@@ -11,10 +11,10 @@ from idiolect.text.row import (
     Currency,
     Form,
     Language,
-    Noun,
     NumberWords,
     RomanWords,
     Speech,
+    noun,
 )
 
 _MONTHS = (
@@ -24,7 +24,6 @@ _MONTHS = (
 _VOWELS = "aeiouàèéíòóúh"
 
 _FEMININE_WORDS = {"dos": "dues", "un": "una", "u": "una"}
-_FEMININE = re.compile(r"\b(dos-|[a-z]+-)cents\b|\b(dos|un)\b")
 _ORDINALS = {1: ("primer", "primera"), 2: ("segon", "segona"), 3: ("tercer", "tercera"),
              4: ("quart", "quarta")}  # fmt: skip
 _ORDINAL_ENDINGS = (
@@ -93,7 +92,7 @@ def _named(number: int, name: str) -> str:
 
 
 def _counted(number: int, name: str) -> str:
-    feminine = re.fullmatch(r"(?!dia|.*ema$|programa|mapa)\w+(?:a|ió|at)", name)
+    feminine = re.fullmatch(_FEMININE_SINGULARS, name)
     return ordinal(number, "feminine" if feminine else "masculine")
 
 
@@ -104,70 +103,103 @@ def _of(counted: str, name: str) -> str:
 
 
 _NAMING = frozenset(
-    "número núm capítol pàgina pàg article tema línia canal grup tom volum nivell lliçó apartat punt "
-    "secció figura taula annex sala aula porta pis planta habitació opció fase acte escena "
-    "exercici unitat versió plató andana via autobús bus tren vol carrer".split()
+    [
+        "número",
+        "núm",
+        "capítol",
+        "pàgina",
+        "pàg",
+        "article",
+        "tema",
+        "línia",
+        "canal",
+        "grup",
+        "tom",
+        "volum",
+        "nivell",
+        "lliçó",
+        "apartat",
+        "punt",
+        "secció",
+        "figura",
+        "taula",
+        "annex",
+        "sala",
+        "aula",
+        "porta",
+        "pis",
+        "planta",
+        "habitació",
+        "opció",
+        "fase",
+        "acte",
+        "escena",
+        "exercici",
+        "unitat",
+        "versió",
+        "plató",
+        "andana",
+        "via",
+        "autobús",
+        "bus",
+        "tren",
+        "vol",
+        "carrer",
+    ]
 )
-_FEMININE_NOUNS = (
-    r"(?!(?:homes|dies|metres|litres|mestres|problemes|programes|temes|sistemes|pares|nombres|"
-    r"pobles|llibres|minutes|jugadores|membres|arbres|quilòmetres|centímetres|mil·límetres|"
-    r"hectolitres|decilitres|mil·lilitres|mapes|planetes|cotxes|viatges|llenguatges|missatges|"
-    r"exemples|partes|títols|dos|tres|alumnes|oncles|sastres|ministres|artistes|turistes|"
-    r"cinemes|poemes|idiomes|diplomes|dilemes|climes|esquemes|símptomes|centres|metges|monges|"
-    r"ponts|fetges|formatges|paisatges|personatges|euros|gestes|trens|sostres|astres|rostres|"
-    r"filtres|quadres|vespres|desastres|registres|mobles|nobles|obstacles|espectacles|"
-    r"miracles|segles|cercles|articles|vehicles|títeres|cèntimes|grades|gigues|mes|trimestres|"
-    r"semestres|setembres|octubres|novembres|desembres|timbres|pobres|tigres|noies i nois|"
-    r"mossos|joves|esportistes|periodistes|dentistes|pianistes|guàrdies|policies|poetes|"
-    r"atletes|col·legues|ases|nassos|gossos)$)(?:[a-zçà-ÿ·]+es"
-    r"|hora|setmana|vegada|persona|casa|dona|noia|nena|cadira|taula|botella|ampolla|poma|"
-    r"pàgina|línia|lliura|tona|peça|milla|gota|classe|part|nit|clau|flor|tardor|cosa|"
-    r"nits|flors|parts|mans|mà|sals|veus|veu|dents|claus|fonts|gents|ments|salut|vides|vida|"
-    r"[a-zçà-ÿ·]+(?:cions|ció|sions|sió|tats|tat|tuds|tud|tuts))"
+# Plurals in -es are feminine, but for these endings and words.
+_MASCULINE_PLURALS = (
+    r"(?:.*(?:metres|litres|emes|atges|icles|acles|istes|mbres|arbres|ostres|astres|istres|"
+    r"esos|nautes)|homes|dies|mestres|programes|pares|pobles|minutes|mapes|planetes|cotxes|exemples|"
+    r"partes|alumnes|oncles|sastres|poetes|idiomes|diplomes|climes|centres|metges|monges|nobles|"
+    r"filtres|quadres|vespres|mobles|segles|cercles|pobres|tigres|joves|policies|atletes|"
+    r"col·legues|cables|dobles|temples|títols|negres|llançaments|mes|tres|dotzes|vegetes|"
+    r"grames|quilogrames|trimestres|semestres|noies i nois|cadàvers|telèfons|nervis)"
+)
+_FEMININE_PLURALS = (
+    rf"(?!{_MASCULINE_PLURALS}$)(?:[a-zçà-ÿ·]+es|nits|flors|parts|mans|sals|veus|dents|claus|"
+    r"fonts|ments|[a-zçà-ÿ·]+(?:cions|sions|tats|tuds))"
+)
+_FEMININE_SINGULARS = (
+    r"(?!(?:dia|mapa|programa|planeta|poeta|idioma|diploma|clima|col·lega|.*ema|.*ista)$)"
+    r"(?:[a-zçà-ÿ·]+(?:a|ció|sió|tat|tud)|nit|flor|part|mà|sal|veu|dent|clau|font|classe|ment)"
 )
 
-_EURO = Currency(main=Noun(one="euro", many="euros"), cent=Noun(one="cèntim", many="cèntims"))
-_DOLLAR = Currency(main=Noun(one="dòlar", many="dòlars"), cent=Noun(one="centau", many="centaus"))
-_POUND = Currency(
-    main=Noun(one="lliura", many="lliures", form="feminine"), cent=Noun(one="penic", many="penics")
-)
-_YEN = Currency(main=Noun(one="ien", many="iens"), cent=Noun(one="sen", many="sens"))
-_FRANC = Currency(main=Noun(one="franc", many="francs"), cent=Noun(one="cèntim", many="cèntims"))
-
-
-def _unit(one: str, many: str = "", *, feminine: bool = False) -> Noun:
-    return Noun(one=one, many=many or f"{one}s", form="feminine" if feminine else "masculine")
+_EURO = Currency(main=noun("euro|euros"), cent=noun("cèntim|cèntims"))
+_DOLLAR = Currency(main=noun("dòlar|dòlars"), cent=noun("centau|centaus"))
+_POUND = Currency(main=noun("lliura|lliures", "feminine"), cent=noun("penic|penics"))
+_YEN = Currency(main=noun("ien|iens"), cent=noun("sen|sens"))
+_FRANC = Currency(main=noun("franc|francs"), cent=noun("cèntim|cèntims"))
 
 
 _UNITS = {
-    "km": _unit("quilòmetre"), "m": _unit("metre"), "cm": _unit("centímetre"),
-    "mm": _unit("mil·límetre"), "dm": _unit("decímetre"),
-    "km/h": _unit("quilòmetre per hora", "quilòmetres per hora"),
-    "m/s": _unit("metre per segon", "metres per segon"),
-    "m²": _unit("metre quadrat", "metres quadrats"),
-    "km²": _unit("quilòmetre quadrat", "quilòmetres quadrats"),
-    "cm²": _unit("centímetre quadrat", "centímetres quadrats"),
-    "m³": _unit("metre cúbic", "metres cúbics"),
-    "cm³": _unit("centímetre cúbic", "centímetres cúbics"),
-    "hm³": _unit("hectòmetre cúbic", "hectòmetres cúbics"),
-    "ha": _unit("hectàrea", "hectàrees", feminine=True),
-    "kg": _unit("quilogram"), "g": _unit("gram"), "mg": _unit("mil·ligram"),
-    "t": _unit("tona", "tones", feminine=True),
-    "l": _unit("litre"), "L": _unit("litre"), "ml": _unit("mil·lilitre"),
-    "mL": _unit("mil·lilitre"), "cl": _unit("centilitre"), "dl": _unit("decilitre"),
-    "°C": _unit("grau Celsius", "graus Celsius"),
-    "°F": _unit("grau Fahrenheit", "graus Fahrenheit"), "°": _unit("grau"),
-    "h": _unit("hora", "hores", feminine=True), "min": _unit("minut"), "s": _unit("segon"),
-    "ms": _unit("mil·lisegon"),
-    "W": _unit("watt"), "kW": _unit("quilowatt"), "MW": _unit("megawatt"),
-    "kWh": _unit("quilowatt hora", "quilowatts hora"), "V": _unit("volt"),
-    "Hz": _unit("hertz", "hertz"), "kHz": _unit("quilohertz", "quilohertz"),
-    "MHz": _unit("megahertz", "megahertz"), "GHz": _unit("gigahertz", "gigahertz"),
-    "KB": _unit("quilobyte"), "kB": _unit("quilobyte"), "MB": _unit("megabyte"),
-    "GB": _unit("gigabyte"), "TB": _unit("terabyte"),
-    "Mbps": _unit("megabit per segon", "megabits per segon"),
-    "dB": _unit("decibel"), "kcal": _unit("quilocaloria", "quilocalories", feminine=True),
-    "cal": _unit("caloria", "calories", feminine=True), "hPa": _unit("hectopascal"),
+    "km": noun("quilòmetre|quilòmetres"), "m": noun("metre|metres"), "cm": noun("centímetre|centímetres"),
+    "mm": noun("mil·límetre|mil·límetres"), "dm": noun("decímetre|decímetres"),
+    "km/h": noun("quilòmetre per hora|quilòmetres per hora"),
+    "m/s": noun("metre per segon|metres per segon"),
+    "m²": noun("metre quadrat|metres quadrats"),
+    "km²": noun("quilòmetre quadrat|quilòmetres quadrats"),
+    "cm²": noun("centímetre quadrat|centímetres quadrats"),
+    "m³": noun("metre cúbic|metres cúbics"),
+    "cm³": noun("centímetre cúbic|centímetres cúbics"),
+    "hm³": noun("hectòmetre cúbic|hectòmetres cúbics"),
+    "ha": noun("hectàrea|hectàrees", "feminine"),
+    "kg": noun("quilogram|quilograms"), "g": noun("gram|grams"), "mg": noun("mil·ligram|mil·ligrams"),
+    "t": noun("tona|tones", "feminine"),
+    "l": noun("litre|litres"), "L": noun("litre|litres"), "ml": noun("mil·lilitre|mil·lilitres"),
+    "mL": noun("mil·lilitre|mil·lilitres"), "cl": noun("centilitre|centilitres"), "dl": noun("decilitre|decilitres"),
+    "°C": noun("grau Celsius|graus Celsius"),
+    "°F": noun("grau Fahrenheit|graus Fahrenheit"), "°": noun("grau|graus"),
+    "h": noun("hora|hores", "feminine"), "min": noun("minut|minuts"), "s": noun("segon|segons"),
+    "ms": noun("mil·lisegon|mil·lisegons"),
+    "W": noun("watt|watts"), "kW": noun("quilowatt|quilowatts"), "MW": noun("megawatt|megawatts"),
+    "kWh": noun("quilowatt hora|quilowatts hora"), "V": noun("volt|volts"),
+    "Hz": noun("hertz|hertz"), "kHz": noun("quilohertz|quilohertz"),
+    "MHz": noun("megahertz|megahertz"), "GHz": noun("gigahertz|gigahertz"),
+    "KB": noun("quilobyte|quilobytes"), "kB": noun("quilobyte|quilobytes"), "MB": noun("megabyte|megabytes"),
+    "GB": noun("gigabyte|gigabytes"), "TB": noun("terabyte|terabytes"),
+    "Mbps": noun("megabit per segon|megabits per segon"),
+    "dB": noun("decibel|decibels"), "kcal": noun("quilocaloria|quilocalories", "feminine"), "hPa": noun("hectopascal|hectopascals"),
 }  # fmt: skip
 
 _SPEECH = Speech(
@@ -186,7 +218,7 @@ _SPEECH = Speech(
         cubed="al cub",
         power="elevat a",
         half="mig",
-        half_feminine="mitja",
+        half_of=("mig", "mitja"),
         and_half="i mig",
         and_word="i",
         fractions={
@@ -198,10 +230,10 @@ _SPEECH = Speech(
             (r"(?:r|er|n|on|t|rt|è|é|º|\.º)", "masculine"),
             (r"(?:a|ª|\.ª)", "feminine"),
         ),
-        feminine=_FEMININE_NOUNS,
+        feminine=_FEMININE_PLURALS,
+        feminine_one=_FEMININE_SINGULARS,
         function_words=frozenset(
-            "i o de del dels en a al als amb per que és són era eren va no ni on com quan si "
-            "fins entre cap sobre sense des més menys el la els les un una ha han hi es".split()
+            ["i", "o", "de", "del", "dels", "en", "a", "al", "als", "amb", "per", "que", "és", "són", "era", "eren", "va", "no", "ni", "on", "com", "quan", "si", "fins", "entre", "cap", "sobre", "sense", "des", "més", "menys", "el", "la", "els", "les", "un", "una", "ha", "han", "hi", "es"]
         ),
         naming=_NAMING,
         phone=r"[6789]\d{2}[ .-]?\d{3}[ .-]?\d{3}|[6789]\d{2}(?:[ .-]?\d{2}){3}"
@@ -223,12 +255,13 @@ _SPEECH = Speech(
         },
         cents=lambda main, cents, name: f"{main} amb {cents} {name}",
         scales={
-            "M": Noun(one="milió", many="milions"), "milions": Noun(one="milió", many="milions"),
-            "milió": Noun(one="milió", many="milions"), "mil": Noun(one="mil", many="mil"),
+            "M": noun("milió|milions"), "milions": noun("milió|milions"),
+            "milió": noun("milió|milions"), "mil": noun("mil|mil"),
         },
         of=_of,
         per="per",
         percent="per cent",
+        percent_form="naming",
         per_mille="per mil",
         units=_UNITS,
     ),
@@ -237,7 +270,7 @@ _SPEECH = Speech(
         "Srta.": "senyoreta", "Dr.": "doctor", "Dra.": "doctora", "Drs.": "doctors",
         "Prof.": "professor", "Profa.": "professora", "Il·lm.": "il·lustríssim",
         "Excm.": "excel·lentíssim", "Excma.": "excel·lentíssima", "Mn.": "mossèn", "St.": "sant",
-        "Sta.": "santa", "C/": "carrer", "c.": "carrer", "Av.": "avinguda", "Avda.": "avinguda",
+        "Sta.": "santa", "C/": "carrer", "Av.": "avinguda", "Avda.": "avinguda",
         "Pl.": "plaça", "Pg.": "passeig", "Ctra.": "carretera", "Rda.": "ronda",
         "p. ex.": "per exemple", "tel.": "telèfon", "dept.": "departament", "pral.": "principal",
         "aprox.": "aproximadament", "màx.": "màxim", "mín.": "mínim", "EUA": "Estats Units",
@@ -264,8 +297,7 @@ _SPEECH = Speech(
         "+": "més", "=": "igual", "?": "interrogant", "&": "i", "#": "coixinet", "%": "per cent",
         "~": "titlla", "www": "tres ve dobles",
     },
+    elisions=((r"\b([Dd])e (?=(?:una?|onze)\b)", r"\1'"),),
 )  # fmt: skip
 
-ROW = Language(
-    code="ca", name="Catalan", letters="àçèéíïòóúü", middle_dot=True, speech=_SPEECH
-)
+ROW = Language(code="ca", name="Catalan", letters="àçèéíïòóúü", middle_dot=True, speech=_SPEECH)
