@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import soundfile
@@ -35,6 +35,10 @@ CHUNK_FORMS: dict[bytes, tuple[Literal["little", "big"], bytes]] = {
     b"FORM": ("big", b"SSND"),
 }
 """First bytes of WAV and AIFF: the byte order of their sizes, and the name of the sound chunk."""
+OGG_PAGE = b"OggS"
+OGG_HEADER_BYTES = 27
+"""Of a page; the last of them counts the segments whose sizes follow."""
+OGG_MAX_PAGE_BYTES = OGG_HEADER_BYTES + 255 + 255 * 255
 UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 """What a writer that cannot seek back puts where the size of the data belongs."""
 NOT_AUDIO_FIX = "convert it to WAV or FLAC"
@@ -196,18 +200,33 @@ def _check_frames(num_frames: int, path: Path) -> None:
 
 
 def _missing_bytes(path: Path) -> int:
-    """Return how many bytes of sound a WAV or AIFF file promises that are not there.
+    """Return how many bytes a WAV, AIFF or Ogg file promises that are not there.
 
     libsndfile reads such a file without a word, up to where it breaks off.
     """
     with path.open("rb") as file:
-        order, data_id = CHUNK_FORMS.get(file.read(12)[:4], ("little", b""))
+        form = file.read(12)[:4]
+        if form == OGG_PAGE:
+            return _missing_ogg_bytes(file)
+        order, data_id = CHUNK_FORMS.get(form, ("little", b""))
         while data_id and len(header := file.read(8)) == 8:
             size = int.from_bytes(header[4:], order)
             if header[:4] == data_id:
                 return 0 if size in UNKNOWN_SIZES else file.tell() + size - path.stat().st_size
             file.seek(size + size % 2, io.SEEK_CUR)
     return 0
+
+
+def _missing_ogg_bytes(file: BinaryIO) -> int:
+    """Return how many bytes of its last page an Ogg file lacks."""
+    file.seek(max(0, file.seek(0, io.SEEK_END) - OGG_MAX_PAGE_BYTES))
+    tail = file.read()
+    page = tail[max(0, tail.rfind(OGG_PAGE)) :]
+    if len(page) < OGG_HEADER_BYTES:
+        return OGG_HEADER_BYTES - len(page)
+    num_segments = page[OGG_HEADER_BYTES - 1]
+    segment_sizes = page[OGG_HEADER_BYTES : OGG_HEADER_BYTES + num_segments]
+    return OGG_HEADER_BYTES + num_segments + sum(segment_sizes) - len(page)
 
 
 def _read_with_ffmpeg(
@@ -224,7 +243,9 @@ def _read_with_ffmpeg(
             raise _nothing_between(path, start_sec, end_sec)
         window += ["-t", str(end_sec - start_sec)]
     output = ["-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"]
-    sound = _run([ffmpeg, "-v", "error", "-nostdin", *window, *_input(path), *output], path)
+    sound = _run(
+        [ffmpeg, "-v", "error", "-xerror", "-nostdin", *window, *_input(path), *output], path
+    )
     samples, sample_rate = soundfile.read(io.BytesIO(sound), dtype="float32", always_2d=True)
     return samples, sample_rate
 
@@ -262,14 +283,15 @@ def _program(name: str, path: Path, reason: object) -> str:
 
 def _run(command: list[str], path: Path) -> bytes:
     done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 -- no shell; the path is one argument
-    if done.returncode:
+    # Some damage is only spoken of: a stream that ends too soon is still a success to ffmpeg.
+    if done.returncode or done.stderr:
         message = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise _not_audio(path, message[-1])
+        raise _not_audio(path, message[0])
     return done.stdout
 
 
 def _not_audio(path: Path, reason: object) -> DataError:
-    return DataError(f"not audio: {reason}", where=str(path), fix=NOT_AUDIO_FIX)
+    return DataError(f"not audio, or damaged: {reason}", where=str(path), fix=NOT_AUDIO_FIX)
 
 
 def _cut_short(path: Path, detail: str) -> DataError:
