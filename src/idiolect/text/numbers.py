@@ -26,7 +26,7 @@ FREE = r"(?<![\w.,])"
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+")
 _ENGLISH = re.compile(r"\d{1,3}(?:,\d{3})+\.\d+|\d{1,3}(?:,\d{3}){2,}")
 _WORD_BEFORE = re.compile(r"([^\W\d_]+)['.º]?[ ]?$")
-_WORD_AFTER = re.compile(r" ?([^\W\d_]+)")
+_WORD_AFTER = re.compile(r" ?(?:mil )?([^\W\d_]+)")  # dues mil cases
 
 
 @lru_cache(maxsize=8192)
@@ -148,8 +148,9 @@ def _phone_rules(words: NumberWords) -> Iterator[Rule]:
         return say_digits(group, words)
 
     words_plus = words.plus
+    code = r"\d{1,5}(?:-\d{1,7}){2,}"
     abroad = r"\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,6}"
-    yield Rule(re.compile(rf"(?<![\w.,])(?:{abroad}|{words.phone})(?![\w])"), say)
+    yield Rule(re.compile(rf"(?<![\w.,])(?:{abroad}|{words.phone}|{code})(?![\w])"), say)
 
 
 def _fraction_rules(words: NumberWords) -> Iterator[Rule]:

@@ -42,6 +42,11 @@ class Noun:
     form: Form = "masculine"
 
 
+def word_set(words: str) -> frozenset[str]:
+    """Return the words of a line."""
+    return frozenset(words.split())
+
+
 def noun(forms: str, form: Form = "masculine") -> Noun:
     """Return the noun written ``one|many``."""
     one, _, many = forms.partition("|")
@@ -78,7 +83,6 @@ class NumberWords:
     """Read for the slash of 24/7."""
     squared: str
     cubed: str
-    power: str
     half: str
     """One half alone."""
     half_of: tuple[str, str]
@@ -203,6 +207,10 @@ class Language:
     middle_dot: bool = False
     """``l·l`` is a letter, and not a dash."""
     inverted_marks: bool = False
-    """``¿`` and ``¡`` are kept."""
+    """``¿`` and ``¡`` are kept.
+
+    Not even for Spanish: the model reads the whole sentence before it speaks, so ``?`` says it
+    all, and a corpus that leaves them out would leave the tokenizer without them.
+    """
     speech: Speech | None = None
     """None: the text is cleaned and nothing is expanded."""

@@ -22,6 +22,7 @@ _WORD = r"[A-Za-zÀ-ÖØ-öø-ɏ]+"
 _WORDS = rf"{_WORD}(?:['-]{_WORD}|(?<=[lL])·(?=[lL]){_WORD})*"
 _PLAIN = re.compile(rf"{_WORDS}(?:[.,!?…]? {_WORDS})*[.!?…]?")
 _DIGIT = re.compile(r"\d")
+_TIMES = re.compile(r"(?<=\d) ?[x*×] ?(?=\d)")
 _SQUARES = re.compile(r"(?<=\w)([¹²³]+)")
 
 # As the published front-end maps them: it knows . , ! ? ' and -
@@ -113,6 +114,7 @@ def _word_rules(speech: Speech) -> tuple[Rule, ...]:
 @cache
 def _digit_rules(speech: Speech) -> tuple[Rule, ...]:
     return (
+        Rule(_TIMES, lambda _match: f" {speech.symbols['×']} "),
         *speech.own_rules,
         *clock.rules(speech.clock),
         *numbers.ordinal_rules(speech.numbers),
@@ -136,15 +138,20 @@ def _abbreviation_rules(speech: Speech) -> Iterator[Rule]:
     closing = _spellings(speech.closing_abbreviations)
     spoken = _spellings(speech.abbreviations) | closing
     numbered = _spellings(speech.numbered_abbreviations)
+    function_words = speech.numbers.function_words
 
     def say(match: re.Match[str]) -> str:
         written = _unspaced(match[0])
+        if len(written) == 2 and numbers.word_after(match).lower() in function_words:
+            return match[0]  # the end of a sentence: vitamina D. Es buena.
         if written not in closing:
             return spoken[written]
         rest = match.string[match.end() :].lstrip(" '\")»")
         return spoken[written] + ("." if not rest or rest[0].isupper() else "")
 
-    yield Rule(_any_of(numbered, r" ?(?=\d)"), lambda match: numbered[_unspaced(match[0])] + " ")
+    yield Rule(
+        _any_of(numbered, r" ?(?=\d|[IVX]+\b)"), lambda match: numbered[_unspaced(match[0])] + " "
+    )
     yield Rule(_any_of(spoken), say)
 
 

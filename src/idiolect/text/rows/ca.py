@@ -15,6 +15,7 @@ from idiolect.text.row import (
     RomanWords,
     Speech,
     noun,
+    word_set,
 )
 
 _MONTHS = (
@@ -102,50 +103,10 @@ def _of(counted: str, name: str) -> str:
     return f"{counted} d'{name}" if name[0] in _VOWELS else f"{counted} de {name}"
 
 
-_NAMING = frozenset(
-    [
-        "número",
-        "núm",
-        "capítol",
-        "pàgina",
-        "pàg",
-        "article",
-        "tema",
-        "línia",
-        "canal",
-        "grup",
-        "tom",
-        "volum",
-        "nivell",
-        "lliçó",
-        "apartat",
-        "punt",
-        "secció",
-        "figura",
-        "taula",
-        "annex",
-        "sala",
-        "aula",
-        "porta",
-        "pis",
-        "planta",
-        "habitació",
-        "opció",
-        "fase",
-        "acte",
-        "escena",
-        "exercici",
-        "unitat",
-        "versió",
-        "plató",
-        "andana",
-        "via",
-        "autobús",
-        "bus",
-        "tren",
-        "vol",
-        "carrer",
-    ]
+_NAMING = word_set(
+    "número núm capítol pàgina pàg article tema línia canal grup tom volum nivell lliçó apartat "
+    "punt secció figura taula annex sala aula porta pis planta habitació opció fase acte escena "
+    "exercici unitat versió plató andana via autobús bus tren vol carrer"
 )
 # Plurals in -es are feminine, but for these endings and words.
 _MASCULINE_PLURALS = (
@@ -173,8 +134,9 @@ _FRANC = Currency(main=noun("franc|francs"), cent=noun("cèntim|cèntims"))
 
 
 _UNITS = {
-    "km": noun("quilòmetre|quilòmetres"), "m": noun("metre|metres"), "cm": noun("centímetre|centímetres"),
-    "mm": noun("mil·límetre|mil·límetres"), "dm": noun("decímetre|decímetres"),
+    "km": noun("quilòmetre|quilòmetres"), "m": noun("metre|metres"),
+    "cm": noun("centímetre|centímetres"), "mm": noun("mil·límetre|mil·límetres"),
+    "dm": noun("decímetre|decímetres"),
     "km/h": noun("quilòmetre per hora|quilòmetres per hora"),
     "m/s": noun("metre per segon|metres per segon"),
     "m²": noun("metre quadrat|metres quadrats"),
@@ -184,10 +146,12 @@ _UNITS = {
     "cm³": noun("centímetre cúbic|centímetres cúbics"),
     "hm³": noun("hectòmetre cúbic|hectòmetres cúbics"),
     "ha": noun("hectàrea|hectàrees", "feminine"),
-    "kg": noun("quilogram|quilograms"), "g": noun("gram|grams"), "mg": noun("mil·ligram|mil·ligrams"),
+    "kg": noun("quilogram|quilograms"), "g": noun("gram|grams"),
+    "mg": noun("mil·ligram|mil·ligrams"),
     "t": noun("tona|tones", "feminine"),
-    "l": noun("litre|litres"), "L": noun("litre|litres"), "ml": noun("mil·lilitre|mil·lilitres"),
-    "mL": noun("mil·lilitre|mil·lilitres"), "cl": noun("centilitre|centilitres"), "dl": noun("decilitre|decilitres"),
+    "l": noun("litre|litres"), "L": noun("litre|litres"),
+    "ml": noun("mil·lilitre|mil·lilitres"), "mL": noun("mil·lilitre|mil·lilitres"),
+    "cl": noun("centilitre|centilitres"), "dl": noun("decilitre|decilitres"),
     "°C": noun("grau Celsius|graus Celsius"),
     "°F": noun("grau Fahrenheit|graus Fahrenheit"), "°": noun("grau|graus"),
     "h": noun("hora|hores", "feminine"), "min": noun("minut|minuts"), "s": noun("segon|segons"),
@@ -196,10 +160,12 @@ _UNITS = {
     "kWh": noun("quilowatt hora|quilowatts hora"), "V": noun("volt|volts"),
     "Hz": noun("hertz|hertz"), "kHz": noun("quilohertz|quilohertz"),
     "MHz": noun("megahertz|megahertz"), "GHz": noun("gigahertz|gigahertz"),
-    "KB": noun("quilobyte|quilobytes"), "kB": noun("quilobyte|quilobytes"), "MB": noun("megabyte|megabytes"),
+    "KB": noun("quilobyte|quilobytes"), "kB": noun("quilobyte|quilobytes"),
+    "MB": noun("megabyte|megabytes"),
     "GB": noun("gigabyte|gigabytes"), "TB": noun("terabyte|terabytes"),
     "Mbps": noun("megabit per segon|megabits per segon"),
-    "dB": noun("decibel|decibels"), "kcal": noun("quilocaloria|quilocalories", "feminine"), "hPa": noun("hectopascal|hectopascals"),
+    "dB": noun("decibel|decibels"), "kcal": noun("quilocaloria|quilocalories", "feminine"),
+    "hPa": noun("hectopascal|hectopascals"),
 }  # fmt: skip
 
 _SPEECH = Speech(
@@ -216,7 +182,6 @@ _SPEECH = Speech(
         over="barra",
         squared="al quadrat",
         cubed="al cub",
-        power="elevat a",
         half="mig",
         half_of=("mig", "mitja"),
         and_half="i mig",
@@ -232,15 +197,16 @@ _SPEECH = Speech(
         ),
         feminine=_FEMININE_PLURALS,
         feminine_one=_FEMININE_SINGULARS,
-        function_words=frozenset(
-            ["i", "o", "de", "del", "dels", "en", "a", "al", "als", "amb", "per", "que", "és", "són", "era", "eren", "va", "no", "ni", "on", "com", "quan", "si", "fins", "entre", "cap", "sobre", "sense", "des", "més", "menys", "el", "la", "els", "les", "un", "una", "ha", "han", "hi", "es"]
+        function_words=word_set(
+            "i o de del dels en a al als amb per que és són era eren va no ni on com quan si fins "
+            "entre cap sobre sense des més menys el la els les un una ha han hi es"
         ),
         naming=_NAMING,
         phone=r"[6789]\d{2}[ .-]?\d{3}[ .-]?\d{3}|[6789]\d{2}(?:[ .-]?\d{2}){3}"
         r"|9\d[ .-]\d{3}[ .-]\d{2}[ .-]\d{2}",
     ),
     romans=RomanWords(
-        before=r"segles?|capítols?|volums?|toms?|actes?|títols?|apèndixs?|annex(?:os)?|papa|rei|reina",
+        before=r"segles?|capítols?|volums?|toms?|actes?|títols?|annex(?:os)?|papa|rei|reina",
         named=_named,
         counted=_counted,
     ),

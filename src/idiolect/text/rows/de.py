@@ -16,6 +16,7 @@ from idiolect.text.row import (
     Rule,
     Speech,
     noun,
+    word_set,
 )
 
 _MONTHS = (
@@ -24,67 +25,15 @@ _MONTHS = (
 )  # fmt: skip
 _QUEENS = re.compile(r"elisabeth|maria|katharina|christina|margarethe|viktoria|victoria|isabella")
 
-_ASK_FOR_E = frozenset(
-    [
-        "der",
-        "die",
-        "das",
-        "diese",
-        "dieser",
-        "dieses",
-        "jene",
-        "eine",
-        "keine",
-        "meine",
-        "deine",
-        "seine",
-        "ihre",
-        "unsere",
-        "eure",
-        "jede",
-    ]
+_ASK_FOR_E = word_set(
+    "der die das diese dieser dieses jene eine keine meine deine seine ihre unsere eure jede"
 )
-_ASK_FOR_EN = frozenset(
-    [
-        "am",
-        "im",
-        "vom",
-        "zum",
-        "zur",
-        "beim",
-        "ab",
-        "bis",
-        "seit",
-        "den",
-        "dem",
-        "des",
-        "einem",
-        "einen",
-        "einer",
-        "eines",
-        "seinem",
-        "seinen",
-        "seiner",
-        "ihrem",
-        "ihren",
-        "ihrer",
-        "meinem",
-        "meinen",
-        "meiner",
-        "unserem",
-        "unseren",
-        "unserer",
-        "diesem",
-        "diesen",
-        "jedem",
-        "jeden",
-        "und",
-        "oder",
-        "ans",
-        "ins",
-    ]
+_ASK_FOR_EN = word_set(
+    "am im vom zum zur beim ab bis seit den dem des einem einen einer eines seinem seinen seiner "
+    "ihrem ihren ihrer meinem meinen meiner unserem unseren unserer diesem diesen jedem jeden und "
+    "oder ans ins"
 )
-_ASK_FOR_ER = frozenset(["ein", "mein", "dein", "sein", "ihr", "unser", "kein", "jeder"])
+_ASK_FOR_ER = word_set("ein mein dein sein ihr unser kein jeder")
 _FEMININE_ORDERED = (
     r"klasse|etage|liga|runde|auflage|woche|stunde|minute|symphonie|sinfonie|ausgabe|folge|reihe|"
     r"strophe|staffel|person|stufe|sitzung|version|generation|halbzeit"
@@ -97,52 +46,9 @@ _MASCULINE_ORDERED = (
     r"kreuzzug|hochzeitstag|jahrestag|kongress"
 )
 _ORDERED = re.compile(rf"(?i:{_FEMININE_ORDERED}|{_NEUTER_ORDERED}|{_MASCULINE_ORDERED})s?")
-_SENTENCE_STARTS = frozenset(
-    [
-        "Dann",
-        "Danach",
-        "Er",
-        "Sie",
-        "Es",
-        "Wir",
-        "Ich",
-        "Ihr",
-        "Du",
-        "Das",
-        "Die",
-        "Der",
-        "Den",
-        "Dem",
-        "Ein",
-        "Eine",
-        "Und",
-        "Aber",
-        "Doch",
-        "Also",
-        "Heute",
-        "Jetzt",
-        "Da",
-        "Dort",
-        "Hier",
-        "Als",
-        "Wenn",
-        "Weil",
-        "Nun",
-        "So",
-        "Wer",
-        "Was",
-        "Wo",
-        "Wie",
-        "Warum",
-        "Mein",
-        "Seine",
-        "Ihre",
-        "Im",
-        "Am",
-        "In",
-        "An",
-        "Auf",
-    ]
+_SENTENCE_STARTS = word_set(
+    "Dann Danach Er Sie Es Wir Ich Ihr Du Das Die Der Den Dem Ein Eine Und Aber Doch Also Heute "
+    "Jetzt Da Dort Hier Als Wenn Weil Nun So Wer Was Wo Wie Warum Mein Seine Ihre Im Am In An Auf"
 )
 
 
@@ -196,6 +102,10 @@ def _say_ordinal(match: re.Match[str]) -> str:
     return _inflected(int(match["digits"]), before, ordered) + ("." if ends else "")
 
 
+def _day(day: int, before: str) -> str:
+    return _inflected(day, before)
+
+
 def _date(day: int, month: int, year_number: int | None, before: str) -> str:
     spoken = f"{_inflected(day, before)} {_MONTHS[month - 1]}"
     return spoken if year_number is None else f"{spoken} {year(year_number)}"
@@ -220,49 +130,10 @@ def _counted(number: int, _name: str) -> str:
     return f"{number}."  # the rule for ordinals knows the word before
 
 
-_NAMING = frozenset(
-    [
-        "nummer",
-        "kapitel",
-        "seite",
-        "artikel",
-        "thema",
-        "zeile",
-        "kanal",
-        "gruppe",
-        "band",
-        "stufe",
-        "lektion",
-        "punkt",
-        "abschnitt",
-        "abbildung",
-        "tabelle",
-        "anhang",
-        "saal",
-        "raum",
-        "tür",
-        "zimmer",
-        "option",
-        "phase",
-        "akt",
-        "szene",
-        "übung",
-        "einheit",
-        "version",
-        "gleis",
-        "linie",
-        "bus",
-        "zug",
-        "flug",
-        "teil",
-        "schritt",
-        "frage",
-        "paragraf",
-        "absatz",
-        "haus",
-        "ziffer",
-        "platz",
-    ]
+_NAMING = word_set(
+    "nummer kapitel seite artikel thema zeile kanal gruppe band stufe lektion punkt abschnitt "
+    "abbildung tabelle anhang saal raum tür zimmer option phase akt szene übung einheit version "
+    "gleis linie bus zug flug teil schritt frage paragraf absatz haus ziffer platz"
 )
 _FEMININE_ONE = (
     r"(?!(?:name|junge|löwe|affe|hase|käse|ende|auge|kunde|gedanke|buchstabe|glaube|wille|"
@@ -318,7 +189,6 @@ _SPEECH = Speech(
         over="durch",
         squared="Quadrat",
         cubed="hoch drei",
-        power="hoch",
         half="ein halb",
         half_of=("ein halbes", "eine halbe"),
         and_half="einhalb",
@@ -344,7 +214,7 @@ _SPEECH = Speech(
         named_suffix=r"(?:\.(?! ?$))?",
     ),
     clock=ClockWords(
-        months=_MONTHS, date=_date, time=_time, day=lambda day, before: _inflected(day, before),
+        months=_MONTHS, date=_date, time=_time, day=_day,
         day_mark=r"\.", days_are_dotted=True, hour_marks=r"h|Uhr",
     ),
     amounts=AmountWords(
@@ -400,10 +270,15 @@ _SPEECH = Speech(
         "#": "Raute", "%": "Prozent", "~": "Tilde", "www": "we we we",
     },
     own_rules=(
+        Rule(
+            re.compile(r"(?<![\w.,])(\d{2}|\d{4})er(?!\w)"),
+            lambda match: year(int(match[1])) + "er",
+        ),
         Rule(re.compile(r"(?<=[a-zäöüß])str\.(?= ?\d)"), lambda _match: "straße"),
         Rule(
             re.compile(
-                rf"(?<![\w.,])(?P<digits>[1-9]\d{{0,2}})\.(?= (?!(?:{'|'.join(_MONTHS)})\b)[^\W\d_]|$)"
+                r"(?<![\w.,])(?P<digits>[1-9]\d{0,2})\."
+                rf"(?= (?!(?:{'|'.join(_MONTHS)})\b)[^\W\d_]|$)"
             ),
             _say_ordinal,
         ),

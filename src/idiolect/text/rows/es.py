@@ -15,6 +15,7 @@ from idiolect.text.row import (
     RomanWords,
     Speech,
     noun,
+    word_set,
 )
 
 _MONTHS = (
@@ -82,54 +83,11 @@ def _of(counted: str, name: str) -> str:
     return f"{counted} {name}" if counted.endswith("mil") else f"{counted} de {name}"
 
 
-_NAMING = frozenset(
-    [
-        "número",
-        "núm",
-        "capítulo",
-        "página",
-        "pág",
-        "artículo",
-        "tema",
-        "línea",
-        "canal",
-        "grupo",
-        "tomo",
-        "volumen",
-        "nivel",
-        "lección",
-        "apartado",
-        "punto",
-        "sección",
-        "figura",
-        "tabla",
-        "anexo",
-        "sala",
-        "aula",
-        "puerta",
-        "piso",
-        "planta",
-        "habitación",
-        "opción",
-        "fase",
-        "acto",
-        "escena",
-        "ejercicio",
-        "unidad",
-        "versión",
-        "plataforma",
-        "andén",
-        "vía",
-        "autobús",
-        "bus",
-        "tren",
-        "vuelo",
-        "calle",
-        "opción",
-        "paso",
-        "parte",
-        "kilómetro",
-    ]
+_NAMING = word_set(
+    "número núm capítulo página pág artículo tema línea canal grupo tomo volumen nivel lección "
+    "apartado punto sección figura tabla anexo sala aula puerta piso planta habitación opción "
+    "fase acto escena ejercicio unidad versión plataforma andén vía autobús bus tren vuelo calle "
+    "opción paso parte kilómetro"
 )
 _FEMININE_PLURAL = (
     r"(?!(?:.*(?:emas|istas|gramas)|días|mapas|planetas|poetas|idiomas|climas|atletas|"
@@ -204,7 +162,6 @@ _SPEECH = Speech(
         over="barra",
         squared="al cuadrado",
         cubed="al cubo",
-        power="elevado a",
         half="medio",
         half_of=("medio", "media"),
         and_half="y medio",
@@ -222,8 +179,10 @@ _SPEECH = Speech(
         feminine=_FEMININE_PLURAL,
         feminine_one=_FEMININE_ONE,
         plural=r"\w+s",
-        function_words=frozenset(
-            ["y", "e", "o", "u", "de", "del", "en", "a", "al", "con", "por", "para", "que", "es", "son", "era", "eran", "va", "no", "ni", "como", "cuando", "si", "hasta", "entre", "sin", "sobre", "más", "menos", "el", "la", "los", "las", "un", "una", "ha", "han", "hay", "se", "lo", "le", "les", "nos", "os", "tras", "desde", "contra", "ya", "pues", "pero"]
+        function_words=word_set(
+            "y e o u de del en a al con por para que es son era eran va no ni como cuando si "
+            "hasta entre sin sobre más menos el la los las un una ha han hay se lo le les nos os "
+            "tras desde contra ya pues pero"
         ),
         naming=_NAMING,
         phone=r"[6789]\d{2}[ .-]?\d{3}[ .-]?\d{3}|[6789]\d{2}(?:[ .-]?\d{2}){3}"

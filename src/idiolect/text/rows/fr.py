@@ -15,6 +15,7 @@ from idiolect.text.row import (
     RomanWords,
     Speech,
     noun,
+    word_set,
 )
 
 _MONTHS = (
@@ -23,46 +24,10 @@ _MONTHS = (
 )  # fmt: skip
 _VOWELS = "aeiouyàâéèêëîïôûüœh"
 
-_NAMING = frozenset(
-    [
-        "numéro",
-        "chapitre",
-        "page",
-        "article",
-        "ligne",
-        "canal",
-        "groupe",
-        "tome",
-        "volume",
-        "niveau",
-        "leçon",
-        "point",
-        "section",
-        "figure",
-        "table",
-        "annexe",
-        "salle",
-        "porte",
-        "étage",
-        "chambre",
-        "option",
-        "phase",
-        "acte",
-        "scène",
-        "exercice",
-        "unité",
-        "version",
-        "quai",
-        "voie",
-        "bus",
-        "train",
-        "vol",
-        "route",
-        "chaîne",
-        "partie",
-        "question",
-        "étape",
-    ]
+_NAMING = word_set(
+    "numéro chapitre page article ligne canal groupe tome volume niveau leçon point section "
+    "figure table annexe salle porte étage chambre option phase acte scène exercice unité version "
+    "quai voie bus train vol route chaîne partie question étape"
 )
 _FEMININE_ONE = (
     r"(?!(?:homme|livre|problème|système|programme|poème|kilomètre|mètre|litre|franc|musée|lycée|"
@@ -72,7 +37,7 @@ _FEMININE_ONE = (
     r"symptôme|domaine|doute|fleuve|geste|légume|manque|masque|meuble|orchestre|ordre|parapluie|"
     r"incendie|génie|foie|père|frère|oncle|prince|juge|artiste|collègue|compte|costume|disque|"
     r"texte|type|vote|poste|pique-nique|camarade|dollar|euro|autre|même)$)"
-    r"(?:\w+e|fois|maison|main|fin|part|nuit|fleur|voix|croix|clé|clef|mer|cour|dent|mort|loi|"
+    r"(?:\w+e|fois|maison|main|fin|part|nuit|fleur|sœur|eau|peau|vertu|tribu|fourmi|voix|croix|clé|clef|mer|cour|dent|mort|loi|"
     r"couleur|chaleur|douleur|peur|erreur|leçon|chanson|boisson|saison|raison|façon|moisson|"
     r"\w+(?:tion|sion|xion|té))"
 )
@@ -187,7 +152,6 @@ _SPEECH = Speech(
         over="sur",
         squared="au carré",
         cubed="au cube",
-        power="puissance",
         half="un demi",
         half_of=("un demi", "une demi"),
         and_half="et demi",
@@ -200,13 +164,15 @@ _SPEECH = Speech(
         },
         ordinal_marks=(
             (r"(?:re|ère|ere|ʳᵉ|nde)", "feminine"),
-            (r"(?:e|er|nd|ème|eme|ième|ᵉ|ᵉʳ)", "masculine"),
+            (r"(?:e|er|ers|nd|ème|eme|ième|ᵉ|ᵉʳ)", "masculine"),
         ),
         feminine=_FEMININE_PLURAL,
         feminine_one=_FEMININE_ONE,
-        function_words=frozenset(
-            ["et", "ou", "ni", "de", "du", "des", "en", "à", "au", "aux", "par", "pour", "que", "qui", "est", "sont", "était", "ne", "pas", "avec", "sans", "sur", "sous", "dans", "comme", "quand", "si", "le", "la", "les", "un", "une", "se", "plus", "moins", "entre", "ans", "dont", "mais", "or", "car", "contre", "vers", "chez", "depuis"]
-        ) - {"ans"},
+        function_words=word_set(
+            "et ou ni de du des en à au aux par pour que qui est sont était ne pas avec sans sur "
+            "sous dans comme quand si le la les un une se plus moins entre dont mais or car "
+            "contre vers chez depuis"
+        ),
         naming=_NAMING,
         phone=r"0[1-9](?:[ .-]?\d{2}){4}",
         phone_in_groups=True,
@@ -242,8 +208,9 @@ _SPEECH = Speech(
         units=_UNITS,
     ),
     abbreviations={
-        "M.": "monsieur", "MM.": "messieurs", "Mme": "madame", "Mmes": "mesdames",
-        "Mlle": "mademoiselle", "Mlles": "mesdemoiselles", "Dr": "docteur", "Dr.": "docteur",
+        "M.": "monsieur", "MM.": "messieurs", "Mme": "madame", "Mme.": "madame", "Mmes": "mesdames",
+        "Mlle": "mademoiselle", "Mlle.": "mademoiselle",
+        "Mlles": "mesdemoiselles", "Dr": "docteur", "Dr.": "docteur",
         "Pr": "professeur", "Prof.": "professeur", "Mgr": "monseigneur",
         "St": "saint", "Ste": "sainte", "av.": "avenue", "bd": "boulevard", "bd.": "boulevard",
         "boul.": "boulevard", "p. ex.": "par exemple", "tél.": "téléphone",

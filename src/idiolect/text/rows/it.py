@@ -15,6 +15,7 @@ from idiolect.text.row import (
     RomanWords,
     Speech,
     noun,
+    word_set,
 )
 
 _MONTHS = (
@@ -70,45 +71,10 @@ def _of(counted: str, name: str) -> str:
     return f"{counted} {name}" if counted.endswith(("mila", "mille")) else f"{counted} di {name}"
 
 
-_NAMING = frozenset(
-    [
-        "numero",
-        "capitolo",
-        "pagina",
-        "articolo",
-        "tema",
-        "linea",
-        "canale",
-        "gruppo",
-        "tomo",
-        "volume",
-        "livello",
-        "lezione",
-        "punto",
-        "sezione",
-        "figura",
-        "tabella",
-        "allegato",
-        "sala",
-        "aula",
-        "porta",
-        "piano",
-        "camera",
-        "opzione",
-        "fase",
-        "scena",
-        "esercizio",
-        "unità",
-        "versione",
-        "binario",
-        "via",
-        "autobus",
-        "treno",
-        "volo",
-        "parte",
-        "passo",
-        "domanda",
-    ]
+_NAMING = word_set(
+    "numero capitolo pagina articolo tema linea canale gruppo tomo volume livello lezione punto "
+    "sezione figura tabella allegato sala aula porta piano camera opzione fase scena esercizio "
+    "unità versione binario via autobus treno volo parte passo domanda"
 )
 _FEMININE_ONE = (
     r"(?!(?:.*(?:ema|ista|gramma)|pianeta|poeta|clima|atleta|pigiama|sintomo|fantasma|collega|"
@@ -169,7 +135,6 @@ _SPEECH = Speech(
         over="su",
         squared="al quadrato",
         cubed="al cubo",
-        power="elevato a",
         half="un mezzo",
         half_of=("mezzo", "mezza"),
         and_half="e mezzo",
@@ -187,11 +152,14 @@ _SPEECH = Speech(
         ),
         feminine=r"(?!)",
         feminine_one=_FEMININE_ONE,
-        function_words=frozenset(
-            ["e", "o", "ed", "di", "del", "della", "dei", "delle", "da", "dal", "in", "nel", "a", "al", "alla", "ai", "con", "per", "che", "è", "sono", "era", "erano", "va", "non", "né", "come", "quando", "se", "fino", "tra", "fra", "senza", "su", "più", "meno", "il", "lo", "la", "i", "gli", "le", "un", "una", "si", "ha", "hanno", "ma", "contro"]
+        function_words=word_set(
+            "e o ed di del della dei delle da dal in nel a al alla ai con per che è sono era "
+            "erano va non né come quando se fino tra fra senza su più meno il lo la i gli le un "
+            "una si ha hanno ma contro"
         ),
         naming=_NAMING,
-        phone=r"3\d{2}[ .-]?\d{3}[ .-]?\d{3,4}|3\d{2}[ .-]\d{6,7}|0\d{1,3}[ .-]\d{3,8}(?:[ .-]\d{2,4})*",
+        phone=r"3\d{2}[ .-]?\d{3}[ .-]?\d{3,4}|3\d{2}[ .-]\d{6,7}"
+        r"|0\d{1,3}[ .-]\d{3,8}(?:[ .-]\d{2,4})*",
     ),
     romans=RomanWords(
         before=r"secol[oi]|capitol[oi]|volumi?|tomi|tomo|att[oi]|titol[oi]|appendice|papa|canto",

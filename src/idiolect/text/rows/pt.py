@@ -17,6 +17,7 @@ from idiolect.text.row import (
     RomanWords,
     Speech,
     noun,
+    word_set,
 )
 
 _MONTHS = (
@@ -96,53 +97,11 @@ def _of(counted: str, name: str) -> str:
     return f"{counted} {name}" if counted.endswith("mil") else f"{counted} de {name}"
 
 
-_NAMING = frozenset(
-    [
-        "número",
-        "capítulo",
-        "página",
-        "artigo",
-        "tema",
-        "linha",
-        "canal",
-        "grupo",
-        "tomo",
-        "volume",
-        "nível",
-        "lição",
-        "alínea",
-        "ponto",
-        "secção",
-        "seção",
-        "figura",
-        "tabela",
-        "anexo",
-        "sala",
-        "aula",
-        "porta",
-        "piso",
-        "andar",
-        "quarto",
-        "opção",
-        "fase",
-        "ato",
-        "cena",
-        "exercício",
-        "unidade",
-        "versão",
-        "plataforma",
-        "via",
-        "autocarro",
-        "ônibus",
-        "comboio",
-        "trem",
-        "voo",
-        "rua",
-        "parte",
-        "passo",
-        "quilómetro",
-        "quilômetro",
-    ]
+_NAMING = word_set(
+    "número capítulo página artigo tema linha canal grupo tomo volume nível lição alínea ponto "
+    "secção seção figura tabela anexo sala aula porta piso andar quarto opção fase ato cena "
+    "exercício unidade versão plataforma via autocarro ônibus comboio trem voo rua parte passo "
+    "quilómetro quilômetro"
 )
 _FEMININE_PLURAL = (
     r"(?!(?:.*(?:emas|istas|gramas)|dias|mapas|planetas|poetas|idiomas|climas|atletas|pijamas|"
@@ -160,6 +119,14 @@ _FEMININE_ONE = (
     r"cruz|torre|sede|frase|base|fase|crise|tese|série|foto|moto|noz|raiz|viagem|mensagem|cor|"
     r"maçã|irmã|manhã|mãe|nuvem|ordem|\w+(?:ção|são|xão|dade|tade|tude|agem))"
 )
+
+_LADIES = {
+    f"D. {name}": f"dona {name}"
+    for name in (
+        "Maria", "Ana", "Isabel", "Inês", "Leonor", "Teresa", "Filipa", "Beatriz", "Joana",
+        "Catarina", "Amélia", "Carlota", "Luísa", "Helena", "Rosa", "Graça", "Manuela",
+    )
+}  # fmt: skip
 
 _EURO = Currency(main=noun("euro|euros"), cent=noun("cêntimo|cêntimos"))
 _DOLLAR = Currency(main=noun("dólar|dólares"), cent=noun("cêntimo|cêntimos"))
@@ -216,7 +183,6 @@ _SPEECH = Speech(
         over="barra",
         squared="ao quadrado",
         cubed="ao cubo",
-        power="elevado a",
         half="meio",
         half_of=("meio", "meia"),
         and_half="e meio",
@@ -229,8 +195,9 @@ _SPEECH = Speech(
         ordinal_marks=((r"(?:\.?º|\.o)", "counting"), (r"\.?ª", "feminine")),
         feminine=_FEMININE_PLURAL,
         feminine_one=_FEMININE_ONE,
-        function_words=frozenset(
-            ["e", "ou", "de", "do", "da", "dos", "das", "em", "no", "na", "nos", "nas", "a", "ao", "à", "aos", "às", "com", "por", "para", "que", "é", "são", "era", "eram", "vai", "não", "nem", "como", "quando", "se", "até", "entre", "sem", "sobre", "mais", "menos", "o", "os", "as", "um", "uma", "há"]
+        function_words=word_set(
+            "e ou de do da dos das em no na nos nas a ao à aos às com por para que é são era eram "
+            "vai não nem como quando se até entre sem sobre mais menos o os as um uma há"
         ),
         naming=_NAMING,
         phone=r"[29]\d{2}[ .-]?\d{3}[ .-]?\d{3}|[29]\d[ .-]\d{3}[ .-]\d{2}[ .-]\d{2}"
@@ -260,7 +227,8 @@ _SPEECH = Speech(
         "Sr.": "senhor", "Sra.": "senhora", "Sr.ª": "senhora", "Srs.": "senhores",
         "Sras.": "senhoras", "Dr.": "doutor", "Dra.": "doutora", "Dr.ª": "doutora",
         "Prof.": "professor", "Profa.": "professora", "Prof.ª": "professora", "Eng.": "engenheiro",
-        "Eng.º": "engenheiro", "D.": "dom", "Exmo.": "excelentíssimo", "Exma.": "excelentíssima",
+        "Eng.º": "engenheiro", "D.": "dom", **_LADIES,
+        "Exmo.": "excelentíssimo", "Exma.": "excelentíssima",
         "Sto.": "santo", "Sta.": "santa", "V. Ex.ª": "vossa excelência", "Av.": "avenida",
         "R.": "rua", "Pç.": "praça", "p. ex.": "por exemplo", "tel.": "telefone",
         "telem.": "telemóvel", "dep.": "departamento", "aprox.": "aproximadamente",
