@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
@@ -78,11 +78,8 @@ def extend_model(base_path: Path, lines: Sequence[str], *, max_new: int) -> tupl
     base = Tokenizer.load(base_path)
     guard, held_out = base_samples()
     words = Counter(word for line in lines for word in line.split())
-    content = base_path.read_bytes()
-    learnt = learn_pieces(base, words, known_runs(base, guard), max_new=max_new)
-    extended = Tokenizer.from_bytes(append_pieces(content, list(learnt)), base_path)
-    appended = needed_pieces(extended, words, learnt)
-    model = append_pieces(content, appended)
+    appended = learn_pieces(base, words, known_runs(base, guard), max_new=max_new)
+    model = append_pieces(base_path.read_bytes(), appended)
     extended = Tokenizer.from_bytes(model, base_path)
     kept, total = kept_tokens(base, extended, held_out)
     extension = Extension(
@@ -119,10 +116,8 @@ def known_runs(base: Tokenizer, lines: Iterable[str]) -> set[str]:
 
 def learn_pieces(
     base: Tokenizer, words: Counter[str], known: set[str], *, max_new: int
-) -> dict[str, tuple[str, ...]]:
-    """Return the pieces to append, the most useful first, and what each is joined from.
-
-    Characters that the base does not know come first, then joins of two pieces.
+) -> list[str]:
+    """Return the pieces to append, the most useful first: unknown characters, then joins.
 
     Joining is byte-pair encoding that starts from the base's pieces instead of characters.
 
@@ -137,23 +132,12 @@ def learn_pieces(
     characters: Counter[str] = Counter()
     for word, parts in cut.items():
         characters.update({c: parts.count(c) * words[word] for c in set(parts) - pieces})
-    kept = [c for c, count in characters.most_common() if count >= MIN_COUNT or c.isalpha()]
-    new: dict[str, tuple[str, ...]] = dict.fromkeys(kept[:max_new], ())
+    kept = [c for c, count in characters.items() if count >= MIN_COUNT or c.isalpha()]
+    new = sorted(kept, key=lambda c: (-characters[c], c))[:max_new]
     joins = _Joins([(cut[word], count) for word, count in words.items()], pieces, known)
-    while len(new) < max_new and (pair := joins.next_best()):
-        new["".join(pair)] = pair
+    while len(new) < max_new and (piece := joins.next_piece()):
+        new.append(piece)
     return new
-
-
-def needed_pieces(
-    extended: Tokenizer, words: Iterable[str], learnt: Mapping[str, tuple[str, ...]]
-) -> list[str]:
-    """Return the ``learnt`` pieces that ``words`` are cut into, and those on the way to them."""
-    needed = {piece for word in words for piece in extended.split_prepared(word)}
-    for piece, parts in reversed(learnt.items()):
-        if piece in needed:
-            needed.update(parts)
-    return [piece for piece in learnt if piece in needed]
 
 
 def append_pieces(model: bytes, appended: Sequence[str]) -> bytes:
@@ -217,8 +201,8 @@ class _Joins:
         self.queue = [(-count, pair) for pair, count in self.counts.items()]
         heapq.heapify(self.queue)
 
-    def next_best(self) -> tuple[str, str] | None:
-        """Join the most frequent neighbours whose join is a new piece; return the two."""
+    def next_piece(self) -> str | None:
+        """Join the most frequent neighbours that make a new piece; return it."""
         while self.queue:
             count, pair = heapq.heappop(self.queue)
             if -count < MIN_JOINS:
@@ -229,7 +213,7 @@ class _Joins:
             self._join(pair)
             if text not in self.made:
                 self.made.add(text)
-                return pair
+                return text
         return None
 
     def _may_join(self, text: str) -> bool:

@@ -37,6 +37,8 @@ SENTENCE_MARKS = ("...", ".", ",", "!", "?")
 
 MIN_USED_SHARE = 0.95
 """A vocabulary that its own corpus uses less of is larger than the corpus can carry."""
+MIN_USED_MERGES = 0.98
+"""Merges used this well are carried too: a small corpus leaves letters unused in any case."""
 MIN_LETTER_COUNT = 2
 """A letter of an alphabet that occurs this often is kept, however rare."""
 MAX_LINE_BYTES = 1 << 20
@@ -255,7 +257,7 @@ def _cut_to_corpus(model: bytes, lines: tuple[str, ...]) -> bytes:
     low, high = 0, merges
     while low < high:
         middle = (low + high + 1) // 2
-        if _used_share(_with_merges(proto, middle), words) >= MIN_USED_SHARE:
+        if _is_carried(_with_merges(proto, middle), words):
             low = middle
         else:
             high = middle - 1
@@ -285,13 +287,14 @@ def _with_merges(proto: Any, num_merges: int) -> bytes:
     return bytes(smaller.SerializeToString())
 
 
-def _used_share(model: bytes, words: list[str]) -> float:
-    """Return the share of all pieces that ``words`` use; single bytes do not count."""
+def _is_carried(model: bytes, words: list[str]) -> bool:
+    """Return whether ``words`` are cut into enough of the pieces; single bytes do not count."""
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     used = {index for ids in processor.encode(words) for index in ids}
-    size: int = processor.get_piece_size()
-    num_bytes = sum(map(processor.is_byte, range(size)))
-    return len(used) / (size - num_bytes)
+    pieces = parse_model(model).pieces
+    merges = {index for index, piece in enumerate(pieces) if _is_merge(piece)}
+    size = sum(piece.type != piece.BYTE for piece in pieces)
+    return len(used) >= MIN_USED_SHARE * size or len(used & merges) >= MIN_USED_MERGES * len(merges)
 
 
 # --- files ----------------------------------------------------------------------------------------
