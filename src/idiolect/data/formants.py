@@ -89,7 +89,8 @@ def speak_formants(text: str, voice: Voice) -> NDArray[np.float32]:
     parts = [_letter(letter, place, voice) for place, letter in enumerate(letters)]
     audio = np.concatenate(parts) if parts else np.zeros(0)
     peak = np.abs(audio).max(initial=1e-9)
-    return (audio * (PEAK / peak)).astype(np.float32)
+    scaled: NDArray[np.float32] = (audio * (PEAK / peak)).astype(np.float32)
+    return scaled
 
 
 def _letter(letter: str, place: int, voice: Voice) -> NDArray[np.float64]:
@@ -111,7 +112,8 @@ def _tone(
     harmonics_hz = pitch_hz * np.arange(1, int(5000 / pitch_hz))
     gains = sum(1 / (1 + ((harmonics_hz - f * voice.tract) / 90) ** 2) for f in resonances_hz)
     waves = np.sin(2 * np.pi * harmonics_hz[:, None] * time_sec)
-    return loudness * (np.asarray(gains) @ waves) * _fade(len(time_sec))
+    tone: NDArray[np.float64] = loudness * (np.asarray(gains) @ waves) * _fade(len(time_sec))
+    return tone
 
 
 def _hiss(resonances_hz: tuple[int, int], place: int, voice: Voice) -> NDArray[np.float64]:

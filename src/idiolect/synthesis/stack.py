@@ -42,6 +42,7 @@ from idiolect.models.s2mel import S2Mel
 from idiolect.models.semantic import SemanticEncoder
 from idiolect.models.speaker import CampPlus
 from idiolect.models.vocoder import BigVgan
+from idiolect.models.weight_norm import fold_weight_norm
 
 PROMPTS_KEPT = 16
 """How many prompts stay computed; one of 15 s is about 5 MB."""
@@ -87,12 +88,13 @@ class FrozenStack:
     @classmethod
     def load(cls, files: BaseFiles, device: torch.device) -> FrozenStack:
         """Read every frozen network of the base onto ``device``."""
-        vocoder = load_vocoder(files)
-        vocoder.fold_weight_norm()
+        s2mel, vocoder = load_s2mel(files), load_vocoder(files)
+        fold_weight_norm(s2mel)
+        fold_weight_norm(vocoder)
         return cls(
             semantic=load_semantic_encoder(files).to(device).eval(),
             codec=load_codec(files).to(device).eval(),
-            s2mel=load_s2mel(files).to(device).eval(),
+            s2mel=s2mel.to(device).eval(),
             vocoder=vocoder.to(device).eval(),
             speaker=load_speaker_encoder(files).to(device).eval(),
             log_mel=LogMel(files.config.mel).to(device),
