@@ -17,6 +17,7 @@ from idiolect.data.pairs import (
     plan_pairs,
     write_pairs,
 )
+from idiolect.data.split import sibling, validation_path
 
 EXAMPLES = 3
 MAX_SKIPPED_SHARE = 0.1
@@ -54,9 +55,8 @@ def _make_pairs(flags: PairsCommand) -> None:
     plan = plan_pairs(read_manifest(flags.manifest), config)
     _check_skipped(plan, flags)
     _write(output, plan, flags.manifest)
-    validation = flags.manifest.with_name(_validation_name(flags.manifest.name))
-    if validation != flags.manifest and validation.is_file():
-        _make_validation_pairs(validation, output.with_name(_validation_name(output.name)), config)
+    if (validation := validation_path(flags.manifest)).is_file():
+        _make_validation_pairs(validation, sibling(output, "val"), config)
 
 
 def _make_validation_pairs(manifest: Path, output: Path, config: PairConfig) -> None:
@@ -67,12 +67,6 @@ def _make_validation_pairs(manifest: Path, output: Path, config: PairConfig) -> 
         _write(output, plan, manifest)
     else:
         print(f"no validation pairs: {no_pairs_error(plan, manifest)}")
-
-
-def _validation_name(name: str) -> str:
-    if "train" in name:
-        return name.replace("train", "val")
-    return name if name.startswith("val") else f"val_{name}"
 
 
 def _check_skipped(plan: PairPlan, flags: PairsCommand) -> None:

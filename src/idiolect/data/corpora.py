@@ -80,27 +80,23 @@ def fetch_debian(name: str, folder: Path, *, language: str | None = None) -> Cor
             be fetched.
     """
     corpus, language = _choose(name, language)
-    check_output(folder)
-    if folder.exists() and any(folder.iterdir()):
-        raise DataError(
-            f"{folder} is not empty", where="DIR", fix="name a new folder, or remove this one"
-        )
-    with TemporaryDirectory(prefix="idiolect-corpus-") as temporary:
-        unpacked = Path(temporary)
-        _unpack(corpus.packages, unpacked)
-        clips = list(corpus.read(unpacked, language))
+    _check_free(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        TemporaryDirectory(prefix="idiolect-") as unpacked,
+        TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as staging,
+    ):
+        _unpack(corpus.packages, Path(unpacked))
+        clips = list(corpus.read(Path(unpacked), language))
         if not clips:
             raise DataError(
                 f"no clip with a text was found in {name}",
                 fix="its files may have moved in the version of your Debian; please report it",
             )
-        staging = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(staging, ignore_errors=True)
-        duration_sec = _lay_out(clips, staging)
-        write_text(staging / LICENCE_FILE, _licence_note(name, corpus, unpacked))
-    if folder.exists():
-        folder.rmdir()
-    staging.rename(folder)
+        complete = Path(staging) / folder.name
+        duration_sec = _lay_out(clips, complete)
+        write_text(complete / LICENCE_FILE, _licence_note(name, corpus, Path(unpacked)))
+        complete.replace(folder)
     return CorpusReport(
         name=name,
         folder=folder,
@@ -111,6 +107,14 @@ def fetch_debian(name: str, folder: Path, *, language: str | None = None) -> Cor
         duration_sec=duration_sec,
         speakers=Counter(clip.speaker for clip in clips),
     )
+
+
+def _check_free(folder: Path) -> None:
+    check_output(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise DataError(
+            f"{folder} is not empty", where="DIR", fix="name a new folder, or remove this one"
+        )
 
 
 def _choose(name: str, language: str | None) -> tuple[Corpus, str]:
@@ -193,12 +197,12 @@ def _clip(path: Path, name: str, speaker: str, text: str) -> Iterator[CorpusClip
 
 def _read_asterisk(root: Path, language: str, *, speaker: str) -> Iterator[CorpusClip]:
     """Yield phone prompts: ``name: text`` lines; in brackets stand sounds that are no speech."""
-    listing = next(root.glob(f"usr/share/doc/*/core-sounds-{language}.txt.gz"))
-    folder = next(root.glob("usr/share/asterisk/sounds/*/"))
-    with gzip.open(listing, "rt", encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            name, colon, text = line.partition(":")
-            if colon and not line.startswith(";") and not re.search(r"[\[\]<>]", text):
+    for listing in root.glob(f"usr/share/doc/*/core-sounds-{language}.txt.gz"):
+        with gzip.open(listing, "rt", encoding="utf-8", errors="replace") as lines:
+            spoken = [line for line in lines if not re.search(r"^;|[\[\]<>]", line)]
+        for folder in root.glob("usr/share/asterisk/sounds/*/"):
+            for line in spoken:
+                name, _, text = line.partition(":")
                 file = f"{name.strip()}{G722_SUFFIX}"
                 yield from _clip(folder / file, file, speaker, text)
 
@@ -237,9 +241,10 @@ def _read_festvox(root: Path, _language: str) -> Iterator[CorpusClip]:
     """Yield the recordings of a voice: ``( name "text" )`` lines, a ``+`` at a stressed vowel."""
     voice = root / "usr" / "share" / "festival" / "voices" / "russian" / "msu_ru_nsh_clunits"
     line = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)')
-    listing = (voice / "etc" / "txt.done.data").read_text(encoding="utf-8", errors="replace")
-    for name, text in line.findall(listing):
-        yield from _clip(voice / "wav" / f"{name}.wav", f"{name}.wav", "nsh", text.replace("+", ""))
+    for listing in voice.glob("etc/txt.done.data"):
+        for name, text in line.findall(listing.read_text(encoding="utf-8", errors="replace")):
+            path = voice / "wav" / f"{name}.wav"
+            yield from _clip(path, path.name, "nsh", text.replace("+", ""))
 
 
 def _asterisk(language: str, speaker: str, credit: str, licence: str = "CC-BY-SA-3.0") -> Corpus:
