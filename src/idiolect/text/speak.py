@@ -180,7 +180,7 @@ def _any_of(spellings: Mapping[str, str], ending: str = "") -> re.Pattern[str]:
         if len(spelling) == 2 and spelling[-1] == ".":
             inner += r"(?= ?[A-ZÀ-ÖØ-Þ\d])"  # an initial too, so only before a name
         patterns.append(inner if spelling[-1] in ".º#/)" else inner + r"(?!\w)")
-    return re.compile(rf"(?<![\w.·])(?:{'|'.join(patterns)}){ending}")
+    return re.compile(rf"(?<![\w.·])(?:{'|'.join(patterns)})(?!\.){ending}")
 
 
 def _punctuate(text: str, language: Language) -> str:
