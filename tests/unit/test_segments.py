@@ -44,7 +44,8 @@ def test_a_stream_begins_with_short_segments():
     sentences = ["▁A", "B", "."] * 4
 
     assert list(map(len, split_segments(sentences, 9, 0))) == [9, 3]
-    assert list(map(len, split_segments(sentences, 9, 7))) == [3, 9]
+    assert list(map(len, split_segments(sentences, 9, 6))) == [3, 9]
+    assert list(map(len, split_segments(sentences, 9, 5))) == [9, 3]
 
 
 def test_a_segment_of_no_tokens_is_no_setting():
