@@ -38,11 +38,11 @@ _ELA = re.compile(r"(?<=l)[\u00b7•‧∙⋅・.](?=l\w)", re.IGNORECASE)
 _TIDY = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"\.{2,}|…[.…]*", "…"),
         (r"\s+", " "),
         (r" +(?=[,.!?…])", ""),
         (r",[, ]*(?=[,.!?…])", ""),
         (r"(?<=[.!?…]),+", ""),
+        (r"\.*…[.…]*|\.{2,}", "…"),
         (r"([!?'-])\1+", r"\1"),
         (r"^[ ,.]+", ""),
     )
