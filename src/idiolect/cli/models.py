@@ -11,7 +11,7 @@ from idiolect.base.config import to_mapping
 from idiolect.base.errors import RegistryError, UserError
 from idiolect.cli.surface import run_command
 from idiolect.models.published import BaseFiles, locate_base
-from idiolect.registry.entry import ModelEntry
+from idiolect.registry.entry import ModelEntry, entry_path
 from idiolect.registry.store import base_entry, list_models, rebuild_index, verify_model
 
 
@@ -73,7 +73,7 @@ def _describe(entry: ModelEntry) -> str:
 
 
 def _verify(entries: list[ModelEntry], model_dir: Path) -> None:
-    recorded = [entry for entry in entries if entry.checkpoint.sha256]
+    recorded = [entry for entry in entries if entry_path(model_dir, entry.name).is_file()]
     faults = [fault for entry in recorded for fault in verify_model(entry.name, model_dir)]
     if faults:
         raise RegistryError(

@@ -67,6 +67,8 @@ BASE_ROLES = {
     "speaker_matrix": "feat1.pt",
 }
 """The files of IndexTTS-2 itself, under the names that an official ``config.yaml`` gives them."""
+QWEN_DIR = "qwen0.6bemo4-merge"
+"""The reader of emotions in text; a base works without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,7 @@ class Auxiliary:
     optional_files: tuple[str, ...] = ()
     modelscope_repo: str | None = None
     """Its mirror on ModelScope."""
+    licence: str
 
     def local_path(self, file: str) -> str:
         """Return where ``file`` of the repository lies below ``hf_cache``."""
@@ -93,6 +96,7 @@ AUXILIARIES = (
     Auxiliary(
         role="semantic_dir",
         local=SEMANTIC_DIR,
+        licence="MIT",
         is_folder=True,
         repo="facebook/w2v-bert-2.0",
         files=("config.json", "model.safetensors"),
@@ -102,6 +106,7 @@ AUXILIARIES = (
     Auxiliary(
         role="codec",
         local=CODEC_FILE,
+        licence="CC-BY-NC-4.0",
         is_folder=False,
         repo="amphion/MaskGCT",
         files=("semantic_codec/model.safetensors",),
@@ -109,6 +114,7 @@ AUXILIARIES = (
     Auxiliary(
         role="speaker",
         local=SPEAKER_FILE,
+        licence="Apache-2.0",
         is_folder=False,
         repo="funasr/campplus",
         files=(SPEAKER_FILE,),
@@ -117,6 +123,7 @@ AUXILIARIES = (
     Auxiliary(
         role="vocoder_dir",
         local=VOCODER_DIR,
+        licence="MIT",
         is_folder=True,
         repo="nvidia/bigvgan_v2_22khz_80band_256x",
         files=("config.json", VOCODER_FILE),
