@@ -66,7 +66,7 @@ def test_letters_of_the_language_get_a_piece_without_occurring(tmp_path):
     few = [("una casa", "ca")] * 9
     tokenizer = Tokenizer.load(train_tokenizer(few, config(tmp_path)).path)
 
-    assert tokenizer.unk_id not in tokenizer.encode("àçèéíïòóúü abcdefghijklmnopqrstuvwxyz", "ca")
+    assert tokenizer.unk_id not in tokenizer.encode("àçèéíïòóúü abcdefghijklmnopqrstuvwxyz'-", "ca")
 
 
 def test_three_files_are_written_and_know_each_other(tmp_path):
@@ -136,6 +136,18 @@ def test_a_corpus_of_few_words_still_gets_joined_pieces(tmp_path):
 
     assert report.coverage.chars_per_token > 1.2
     assert {len(piece) for piece in report.coverage.unused} == {1, len("...")}
+
+
+def test_a_small_corpus_is_pointed_to_unigram(tmp_path):
+    joined = train_tokenizer(CATALAN, config(tmp_path, vocab_size=12000))
+    likeliest = train_tokenizer(
+        CATALAN,
+        config(tmp_path, output_prefix=tmp_path / "u", model_type="unigram", vocab_size=12000),
+    )
+
+    assert "--model-type unigram carries more" in joined.summary()
+    assert "--model-type unigram carries more" not in likeliest.summary()
+    assert likeliest.vocab_size > joined.vocab_size
 
 
 def test_a_vocabulary_smaller_than_the_alphabet_says_how_many_it_needs(tmp_path):

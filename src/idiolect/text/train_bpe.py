@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,11 +34,15 @@ NORMALIZATION = "nmt_nfkc"
 SPECIAL_IDS = {"bos_id": START_ID, "eos_id": STOP_ID, "unk_id": UNKNOWN_ID, "pad_id": -1}
 SENTENCE_MARKS = ("...", ".", ",", "!", "?")
 """Always pieces of their own: segments are cut at them."""
+WORD_SIGNS = "'-"
+"""Always in the vocabulary: the front-end makes every quote and dash one of them."""
 
 MIN_USED_SHARE = 0.95
 """A vocabulary that its own corpus uses less of is larger than the corpus can carry."""
 MIN_USED_MERGES = 0.98
 """Merges used this well are carried too: a small corpus leaves letters unused in any case."""
+SMALL_VOCABULARY = 2000
+"""Below this many pieces, the merges that a BPE needs on the way cost too large a share."""
 MIN_LETTER_COUNT = 2
 """A letter of an alphabet that occurs this often is kept, however rare."""
 MAX_LINE_BYTES = 1 << 20
@@ -187,6 +191,8 @@ def _train(corpus: _Corpus, config: TokenizerConfig) -> tuple[bytes, list[str]]:
             f"vocabulary lowered from {config.vocab_size} to {size} pieces: "
             f"this corpus carries no more ({len(corpus.lines)} texts)"
         )
+    if config.model_type == "bpe" and size < min(config.vocab_size, SMALL_VOCABULARY):
+        notices.append("of a small corpus, --model-type unigram carries more pieces")
     return model, notices
 
 
@@ -238,7 +244,7 @@ def _required_letters(counts: Counter[str], languages: Iterable[str]) -> str:
     for code in languages:
         letters = find_language(code).letters
         required.update((letters + LATIN).upper() if letters else "")
-    return "".join(sorted(required & {c for c in required if _is_cased(c)}))
+    return "".join(sorted({c for c in required if _is_cased(c)} | set(WORD_SIGNS)))
 
 
 def _is_cased(character: str) -> bool:
@@ -254,14 +260,22 @@ def _cut_to_corpus(model: bytes, lines: tuple[str, ...]) -> bytes:
     proto = parse_model(model)
     words = sorted({word for line in lines for word in line.split()})
     merges = sum(_is_merge(piece) for piece in proto.pieces)
-    low, high = 0, merges
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _is_carried(_with_merges(proto, middle), words):
-            low = middle
-        else:
-            high = middle - 1
-    return _with_merges(proto, low) if low < merges else model
+    kept = _most_merges(merges, lambda n: _is_carried(_with_merges(proto, n), words))
+    return model if kept == merges else _with_merges(proto, kept)
+
+
+def _most_merges(merges: int, is_carried: Callable[[int], bool]) -> int:
+    """Return the largest number up to ``merges`` that is carried, to within the steps tried.
+
+    What is carried comes and goes near the limit, so the search comes down from above.
+    """
+    low, high = merges, merges + 1
+    while low and not is_carried(low):
+        low, high = low * 9 // 10, low
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if is_carried(middle) else (low, middle)
+    return low
 
 
 def _is_merge(piece: Any) -> bool:
