@@ -183,8 +183,11 @@ def _judge_and_write(
     write_jsonl(rejected, _rejections(source, verdicts(), tally, manifest.parent))
     split = plan_split(tally.speakers, config.val_share)
     title = f"Data: {manifest.parent.name or manifest.stem}"
-    write_report(page, tally, source, split, title=title, max_left_out=MAX_LEFT_OUT)
-    _check_left_out(tally, config, page)
+    too_many = tally.left_out_share > MAX_LEFT_OUT and not config.allow_skips
+    stopped = too_many or not tally.kept.clips
+    write_report(page, tally, source, split, title=title, stopped=stopped)
+    if stopped:
+        raise _left_out_error(tally, page)
     if config.copy:
         _copy_clips(verdicts(), tally.kept.clips, source, config, workers)
     validation = validation_path(manifest)
@@ -320,12 +323,10 @@ def _reason_of(fault: Verdict | Fault) -> dict[str, Any]:
     return {"reason": fault.reason, "detail": fault.detail, "fix": mend_of(fault.reason)}
 
 
-def _check_left_out(tally: Tally, config: PrepareConfig, page: Path) -> None:
-    if tally.kept.clips and (tally.left_out_share <= MAX_LEFT_OUT or config.allow_skips):
-        return
+def _left_out_error(tally: Tally, page: Path) -> DataError:
     reasons = Counter({reason: share.clips for reason, share in tally.reasons.items()})
     listed = summarize(f"{count} x {reason}" for reason, count in reasons.most_common())
-    raise DataError(
+    return DataError(
         f"{tally.left_out.clips} of {tally.found} clips are left out, more than "
         f"{MAX_LEFT_OUT:.0%}; no manifest is written:\n{listed}",
         where=f"each clip with its reason: {page}",

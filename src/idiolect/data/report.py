@@ -26,6 +26,12 @@ from idiolect.data.tally import Share, Tally
 from idiolect.data.transcripts import Fault
 from idiolect.data.verdicts import Verdict, mend_of
 
+STOPPED = (
+    "So much is left out that no manifest was written: look at the reasons first, or give "
+    "--allow-skips to go on without these clips."
+)
+WENT_ON = "Every clip that is left out is in the file of rejected clips, with its reason."
+
 MOST_SPEAKERS = 30
 MOST_LETTERS = 40
 MOST_TEXT = 160
@@ -33,7 +39,7 @@ MOST_TEXT = 160
 
 
 def write_report(
-    path: Path, tally: Tally, source: Source, split: Split, *, title: str, max_left_out: float
+    path: Path, tally: Tally, source: Source, split: Split, *, title: str, stopped: bool
 ) -> None:
     """Write the report to ``path``.
 
@@ -43,10 +49,12 @@ def write_report(
         source: Where the clips come from.
         split: How validation was chosen.
         title: What the page is called.
-        max_left_out: Share of clips above which nothing is written but this, 0 to 1.
+        stopped: Whether too much is left out for a manifest to be written.
     """
     sections = [
-        Section(title="In short", blocks=[_tiles(tally), Note(text=_verdict(tally, max_left_out))]),
+        Section(
+            title="In short", blocks=[_tiles(tally), Note(text=STOPPED if stopped else WENT_ON)]
+        ),
         _left_out(tally),
         _shapes(tally),
         _speakers(tally),
@@ -75,15 +83,6 @@ def _tiles(tally: Tally) -> Tiles:
             Tile(label="middle length", value=format_duration(middle)),
         ]
     )
-
-
-def _verdict(tally: Tally, max_left_out: float) -> str:
-    if tally.left_out_share > max_left_out:
-        return (
-            f"More than {max_left_out:.0%} is left out. Unless it was allowed (--allow-skips), "
-            "no manifest was written: look at the reasons below first."
-        )
-    return "Every clip that is left out is in the file of rejected clips, with its reason."
 
 
 def _left_out(tally: Tally) -> Section:
