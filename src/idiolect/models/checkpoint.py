@@ -137,7 +137,7 @@ def load_checkpoint(path: Path | str) -> tuple[Weights, CheckpointHeader | None]
         CheckpointError: As :func:`load_tensors`; or the content is no checkpoint, or newer than
             this program.
     """
-    return _parts(load_tensors(path, mmap=False), Path(path))
+    return parts_of(load_tensors(path, mmap=False), Path(path))
 
 
 def read_header(path: Path | str) -> CheckpointOutline:
@@ -146,12 +146,29 @@ def read_header(path: Path | str) -> CheckpointOutline:
     Raises:
         CheckpointError: As :func:`load_checkpoint`.
     """
-    weights, header = _parts(load_tensors(path), Path(path))
+    weights, header = parts_of(load_tensors(path), Path(path))
     return CheckpointOutline(
         header=header,
         shapes=shapes_of(weights),
         weight_bytes=sum(tensor.nbytes for tensor in weights.values()),
     )
+
+
+def parts_of(content: Any, path: Path) -> tuple[Weights, CheckpointHeader | None]:
+    """Return the weights and the header in the ``content`` of ``path``.
+
+    Raises:
+        CheckpointError: It is no checkpoint, or newer than this program.
+    """
+    values = content.get("header") if isinstance(content, dict) else None
+    weights = content.get("model", content) if isinstance(content, dict) else None
+    strangers = [k for k, v in (weights or {}).items() if not isinstance(v, Tensor)]
+    if not weights or strangers:
+        detail = f"{strangers[0]!r} is no tensor" if strangers else "it holds no named tensors"
+        raise CheckpointError(
+            f"not a checkpoint: {detail}", where=str(path), fix="give a file of GPT weights"
+        )
+    return weights, _header(values, path) if isinstance(values, dict) else None
 
 
 def save_checkpoint(
@@ -305,18 +322,6 @@ def _check_rows(weights: Mapping[str, Tensor], tokenizer: Tokenizer) -> None:
                 f"{tokenizer.vocab_size} pieces, which takes {tokenizer.vocab_size + 1}",
                 fix="give the tokenizer that these weights were trained with",
             )
-
-
-def _parts(content: Any, path: Path) -> tuple[Weights, CheckpointHeader | None]:
-    values = content.get("header") if isinstance(content, dict) else None
-    weights = content.get("model", content) if isinstance(content, dict) else None
-    strangers = [k for k, v in (weights or {}).items() if not isinstance(v, Tensor)]
-    if not weights or strangers:
-        detail = f"{strangers[0]!r} is no tensor" if strangers else "it holds no named tensors"
-        raise CheckpointError(
-            f"not a checkpoint: {detail}", where=str(path), fix="give a file of GPT weights"
-        )
-    return weights, _header(values, path) if isinstance(values, dict) else None
 
 
 def _header(values: dict[str, Any], path: Path) -> CheckpointHeader:

@@ -109,7 +109,7 @@ def download_base(folder: Path, config: DownloadConfig) -> DownloadReport:
     missing = [fetch for fetch in fetches if not fetch.target.is_file()]
     _check_disk(folder, missing)
     with making_base(folder):
-        sums = _read_sums(folder)
+        sums = read_sums(folder)
         for number, fetch in enumerate(missing, start=1):
             name, size = _name(fetch, folder), format_bytes(fetch.file.size_bytes)
             get_logger().info("%d/%d %s (%s)", number, len(missing), name, size)
@@ -157,6 +157,14 @@ def plan_download(folder: Path, config: DownloadConfig) -> list[Fetch]:
             for p in paths
         ]
     return plan
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of a downloaded base, by relative name."""
+    path = folder / SUMS_FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    pairs = (line.split("  ", 1) for line in lines if "  " in line)
+    return {name: digest for digest, name in pairs}
 
 
 class HuggingFaceHub:
@@ -294,13 +302,6 @@ def _fetch(fetch: Fetch, staging: Path) -> str:
 
 def _name(fetch: Fetch, folder: Path) -> str:
     return fetch.target.relative_to(folder).as_posix()
-
-
-def _read_sums(folder: Path) -> dict[str, str]:
-    path = folder / SUMS_FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    pairs = (line.split("  ", 1) for line in lines if "  " in line)
-    return {name: digest for digest, name in pairs}
 
 
 def _write_sums(folder: Path, sums: Mapping[str, str]) -> None:

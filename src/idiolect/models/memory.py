@@ -15,9 +15,9 @@ from torch import Tensor
 
 from idiolect.base.errors import CheckpointError
 from idiolect.base.units import code_frames_to_mel_frames
-from idiolect.models.checkpoint import CheckpointOutline, load_tensors, read_header
+from idiolect.models.checkpoint import CheckpointOutline, load_tensors, parts_of, read_header
 from idiolect.models.config import NUM_LATENTS, GptDims
-from idiolect.models.published import BaseFiles, vocoder_dims
+from idiolect.models.published import BaseFiles, gpt_weights, vocoder_dims
 
 REQUEST_BEAMS = 3
 REQUEST_TEXT_LEN = 120
@@ -37,6 +37,13 @@ def model_bytes(gpt: CheckpointOutline, files: BaseFiles) -> int:
 def base_bytes(files: BaseFiles) -> int:
     """Return the GPU memory to speak with the base itself, in bytes."""
     return model_bytes(read_header(files.gpt), files)
+
+
+def trained_bytes(files: BaseFiles) -> int:
+    """Return the bytes of the weights that a full fine-tuning of the base trains."""
+    weights, _ = parts_of(load_tensors(files.gpt), files.gpt)
+    trained = gpt_weights(weights, conditioners=False)
+    return sum(tensor.nbytes for tensor in trained.values())
 
 
 def stack_bytes(files: BaseFiles) -> int:

@@ -27,6 +27,7 @@ from idiolect.models.checkpoint import (
     load_checkpoint,
     load_tensors,
     load_weights,
+    read_header,
     shapes_of,
 )
 from idiolect.models.codec import SemanticCodec
@@ -325,6 +326,18 @@ def s2mel_weights(content: Any, *, where: Path) -> Weights:
         for part, tensors in net.items()
         for name, tensor in _named_tensors(tensors, where).items()
     }
+
+
+def check_gpt(path: Path, dims: GptDims) -> None:
+    """Make sure that the GPT in ``path`` would load, without reading its weights.
+
+    Raises:
+        CheckpointError: As :func:`load_gpt`.
+    """
+    shapes = gpt_weights(read_header(path).shapes)
+    with torch.device("meta"):
+        gpt = UnifiedVoice(gpt_dims_of(shapes, dims))
+        load_weights(gpt, {name: torch.empty(shape) for name, shape in shapes.items()}, where=path)
 
 
 def gpt_weights(weights: Mapping[str, Value], *, conditioners: bool = True) -> dict[str, Value]:

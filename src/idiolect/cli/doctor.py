@@ -1,0 +1,42 @@
+"""``idiolect doctor``: what is there, what is missing, what would fail, what fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from idiolect.base.errors import EXIT_OK
+from idiolect.cli.surface import run_command
+from idiolect.registry.checkup import DoctorConfig, examine
+
+EXIT_FAULTS = 1
+MARKS = {"ok": "ok   ", "note": "note ", "fault": "FAULT"}
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "idiolect doctor") -> int:
+    """Run the command; return its exit code: 1 when something would fail."""
+    num_faults = 0
+
+    def look(config: DoctorConfig) -> None:
+        nonlocal num_faults
+        num_faults = _report(config)
+
+    code = run_command(
+        DoctorConfig,
+        look,
+        argv,
+        prog=prog,
+        description="Say what is there, what is missing, what would fail, and what fits.",
+    )
+    return EXIT_FAULTS if code == EXIT_OK and num_faults else code
+
+
+def _report(config: DoctorConfig) -> int:
+    num_faults = 0
+    for finding in examine(config):
+        num_faults += finding.level == "fault"
+        indent = "\n" + " " * 6
+        print(MARKS[finding.level], finding.text.replace("\n", indent))
+        if finding.fix:
+            print(f"{indent[1:]}{finding.fix}")
+    print("everything works" if not num_faults else f"{num_faults} faults to mend")
+    return num_faults
