@@ -10,6 +10,9 @@ from idiolect.cli.surface import run_command
 class Settings:
     output_dir: str = "x"
     """Where it goes."""
+    keep: int = 3
+    """How many stay,
+    the newest first."""
 
 
 def command(argv, work=lambda _: None):
@@ -65,3 +68,10 @@ def test_help_shows_the_text_under_the_field(capsys):
         command(["--help"])
 
     assert "Where it goes." in capsys.readouterr().out
+
+
+def test_a_help_text_of_several_source_lines_is_one_paragraph(capsys):
+    with pytest.raises(SystemExit):
+        command(["--help"])
+
+    assert "How many stay, the newest first." in capsys.readouterr().out

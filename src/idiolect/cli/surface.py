@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from types import MappingProxyType
+from typing import TypeVar, get_type_hints
 
 import tyro
+from docstring_parser import parse_from_object
 
 from idiolect.base.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER, UserError
 from idiolect.base.log import get_logger, set_up_logging
@@ -34,10 +37,28 @@ def run_command(
     """
     set_up_logging()
 
+    let_help_flow(config_type)
+
     def parse_and_work() -> None:
         work(tyro.cli(config_type, args=argv, prog=prog, description=description))
 
     return run(parse_and_work)
+
+
+def let_help_flow(config_type: type) -> None:
+    """Make the help of each flag of ``config_type`` one paragraph.
+
+    Line breaks in a docstring are those of the source; tyro would keep them.
+    """
+    parents = [kind for kind in reversed(config_type.__mro__) if dataclasses.is_dataclass(kind)]
+    params = [param for kind in parents for param in parse_from_object(kind).params]
+    texts = {param.arg_name: param.description for param in params}
+    for field in dataclasses.fields(config_type):
+        if text := texts.get(field.name):
+            field.metadata = MappingProxyType({"help": " ".join(text.split())})
+    for kind in get_type_hints(config_type).values():
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            let_help_flow(kind)
 
 
 def run(command: Callable[[], None]) -> int:

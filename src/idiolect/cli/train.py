@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from idiolect.base.log import set_up_logging
-from idiolect.cli.surface import run
+from idiolect.cli.surface import let_help_flow, run
 from idiolect.training.config import TrainConfig, read_run_config, resumed_checkpoint
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def parse(argv: Sequence[str], prog: str) -> TrainConfig:
     """
     args = [word for arg in argv for word in _our_spelling(arg)]
     begun = _begun(args)
+    let_help_flow(TrainConfig)
     config = tyro.cli(
         TrainConfig,
         args=args,
