@@ -232,7 +232,7 @@ def test_an_id_with_dots_and_slashes_writes_nothing_outside(tmp_path):
     report = prepare(config(**settings | {"transcript_file": path}, copy=True))
 
     assert next(read_manifest(report.train)).id == "../../../evil0"
-    assert not [p for p in tmp_path.parent.rglob("*evil*")]
+    assert not list(tmp_path.parent.rglob("*evil*"))
 
 
 def test_a_validation_manifest_of_an_earlier_run_does_not_stay(tmp_path):
