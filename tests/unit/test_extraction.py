@@ -388,3 +388,9 @@ def test_the_command_extracts_what_pairs_belong_to(base, tmp_path, capsys):
     folder = tmp_path / "features" / fingerprint_of(locate_base(base))
     dim = locate_base(base).config.gpt.dim
     assert FeatureStore.open(folder).get("b").latents.shape == (32, dim)
+
+
+def test_the_command_asks_for_a_manifest(capsys):
+    assert main([]) == 2
+
+    assert "no manifest is given" in capsys.readouterr().err

@@ -47,7 +47,7 @@ def _fetch(flags: CorpusCommand) -> None:
     print(f"speakers: {speakers}")
     print(f"licence: {report.licence}; {report.credit} See {report.folder / LICENCE_FILE}")
     print(
-        "next: python tools/prepare_dataset.py"
+        "next: idiolect prepare"
         f" --audio-dir {report.folder / AUDIO_DIR}"
         f" --transcript-file {report.folder / TRANSCRIPT_FILE}"
         f" --language {report.language}"

@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from tyro.conf import UseAppendAction
+
+from idiolect.base.errors import ConfigError
 from idiolect.base.guard import BASE_DIR_NAME
 from idiolect.cli.surface import run_command
 from idiolect.data.extraction import Extractor, FeatureConfig, extract_features
@@ -20,7 +23,7 @@ from idiolect.models.published import locate_base
 class FeaturesCommand(FeatureConfig):
     """The flags of the command."""
 
-    manifest: tuple[Path, ...]
+    manifest: UseAppendAction[tuple[Path, ...]]
     """Manifest whose clips are listened to, raw or paired; repeatable."""
     base: Path = Path(BASE_DIR_NAME)
     """Folder of the base."""
@@ -47,6 +50,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def _extract(flags: FeaturesCommand) -> None:
     import torch
 
+    if not flags.manifest:
+        raise ConfigError("no manifest is given", where="--manifest", fix="name one at least")
     device = flags.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

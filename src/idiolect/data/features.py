@@ -39,7 +39,7 @@ SHARD_PATTERN = "part-*.arrow"
 FORMAT = "idiolect-features/1"
 HEADER_KEY = b"idiolect"
 SHARD_CLIPS = 512
-SHARD_SEC = 60.0
+SHARD_SEC = 30.0
 """A shard is written at the latest after this long, so that no more than this can be lost."""
 PROBED_BYTES = 4096
 
@@ -183,9 +183,11 @@ class _Shard:
 
     def __init__(self, path: Path) -> None:
         try:
-            file = pa.ipc.open_file(pa.memory_map(str(path)))
-            header = json.loads((file.schema.metadata or {}).get(HEADER_KEY, b"{}"))
-            batch = file.get_batch(0)
+            # The arrays keep the pages, not the handle: there may be more shards than handles.
+            with pa.memory_map(str(path)) as pages:
+                file = pa.ipc.open_file(pages)
+                header = json.loads((file.schema.metadata or {}).get(HEADER_KEY, b"{}"))
+                batch = file.get_batch(0)
         except (pa.ArrowException, OSError, IndexError, ValueError) as error:
             raise _damaged(path, str(error)) from error
         if header.get("format") != FORMAT:
