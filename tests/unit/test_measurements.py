@@ -95,12 +95,15 @@ def test_a_damaged_store_is_begun_anew(tmp_path):
 
 
 def test_a_full_disk_is_said_with_what_to_do(tmp_path):
+    def fill(store):
+        for number in range(1000):
+            store.put(str(number), "stamp", ("reason", "detail" * 100))
+
     with closing(MeasurementStore(tmp_path / "m.sqlite")) as store:
         store._database.execute("PRAGMA max_page_count = 2")
 
         with pytest.raises(DataError, match="the measurements cannot be written") as caught:
-            for number in range(1000):
-                store.put(str(number), "stamp", ("reason", "detail" * 100))
+            fill(store)
 
     assert "the same command then goes on" in str(caught.value)
 

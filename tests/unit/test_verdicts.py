@@ -51,8 +51,10 @@ def verdicts(clips, limits=LIMITS):
 
 
 def many(count=30):
+    longer = [n % 4 for n in range(count)]
     return [
-        clip(n, f"{TEXT} {'ben ' * (n % 4)}", seconds=2.5 + 0.3 * (n % 4)) for n in range(1, count)
+        clip(n, f"{TEXT} {'ben ' * longer[n]}", seconds=2.5 + 0.3 * longer[n])
+        for n in range(1, count)
     ]
 
 
