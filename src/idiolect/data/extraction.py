@@ -43,7 +43,7 @@ from idiolect.base.units import (
 )
 from idiolect.data.features import Features, FeatureStore, FeatureWriter, audio_key
 from idiolect.data.manifest import Utterance
-from idiolect.models.checkpoint import Weights, load_checkpoint
+from idiolect.models.checkpoint import Weights, load_tensors, parts_of
 from idiolect.models.codec import FactorizedQuantizer, SemanticCodec
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.published import (
@@ -213,10 +213,9 @@ class Listeners:
         )
 
     def to(self, device: torch.device) -> Listeners:
-        """Move what is used to ``device``; the transformer of the GPT stays where it is."""
+        """Move what is used to ``device``, and free the rest of the GPT."""
         for name, child in self.voice.named_children():
-            if CONDITIONER_KEYS.match(f"{name}."):
-                child.to(device)
+            child.to(device if CONDITIONER_KEYS.match(f"{name}.") else "meta")
         self.semantic.to(device).eval()
         self.codec.to(device).eval()
         self.voice.eval()
@@ -230,7 +229,8 @@ def fingerprint_of(files: BaseFiles) -> str:
     its features.
     """
     parts = [f"version {EXTRACTOR_VERSION}", f"layer {files.config.semantic_layer}"]
-    weights = gpt_weights(load_checkpoint(files.gpt)[0])
+    # Mapped, not read: most of the file is the transformer, which does not count.
+    weights = gpt_weights(parts_of(load_tensors(files.gpt), files.gpt)[0])
     parts.append(_hash_tensors({k: v for k, v in weights.items() if CONDITIONER_KEYS.match(k)}))
     listened = [p for p in files.semantic_dir.iterdir() if p.suffix in {".safetensors", ".json"}]
     parts += [sha256_file(path) for path in (files.codec, files.stats, *sorted(listened))]
