@@ -92,6 +92,14 @@ def test_another_rate_may_be_given_with_resume_and_is_said():
     assert notices == ["learning_rate is 1e-05 from here on, was 2e-05: not the run that was begun"]
 
 
+def test_a_step_may_be_cut_otherwise_with_resume_if_it_stays_as_large():
+    begun = TrainConfig(batch_size=4, grad_accumulation=1)
+
+    assert len(check_resumed(begun, replace(begun, batch_size=2, grad_accumulation=2))) == 2
+    with pytest.raises(TrainingError, match="batch_size"):
+        check_resumed(begun, replace(begun, batch_size=2))
+
+
 @pytest.mark.parametrize("given", [{"batch_size": 8}, {"seed": 1}, {"train_manifest": ("x",)}])
 def test_what_makes_it_another_run_is_refused_with_resume(given):
     (name,) = given

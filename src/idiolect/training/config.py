@@ -47,6 +47,8 @@ APPLIED_WITH_NOTICE = frozenset(
     ]
 )
 """May be given with ``--resume``, but the run is then no longer the one that was begun."""
+CUT_OF_A_STEP = frozenset({"batch_size", "grad_accumulation"})
+"""How a step is cut into batches; with the same product, each step sees the same clips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,11 @@ class TrainConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise _out_of_range(name, getattr(self, name), "must be at least 0 and below 1")
 
+    @property
+    def clips_per_step(self) -> int:
+        """How many clips an optimizer step sees."""
+        return self.batch_size * self.grad_accumulation
+
     def _at_least(self, name: str, least: int) -> None:
         if getattr(self, name) < least:
             raise _out_of_range(name, getattr(self, name), f"must be at least {least}")
@@ -183,7 +190,10 @@ def check_resumed(begun: TrainConfig, now: TrainConfig) -> list[str]:
         TrainingError: A setting differs that makes it another run.
     """
     changed = changed_settings(begun, now)
-    refused = [name for name in changed if name not in MAY_CHANGE | APPLIED_WITH_NOTICE]
+    noticed = APPLIED_WITH_NOTICE
+    if begun.clips_per_step == now.clips_per_step:
+        noticed |= CUT_OF_A_STEP
+    refused = [name for name in changed if name not in MAY_CHANGE | noticed]
     if refused:
         name = refused[0]
         raise TrainingError(
@@ -195,7 +205,7 @@ def check_resumed(begun: TrainConfig, now: TrainConfig) -> list[str]:
     return [
         f"{name} is {new} from here on, was {old}: not the run that was begun"
         for name, (old, new) in changed.items()
-        if name in APPLIED_WITH_NOTICE
+        if name in noticed
     ]
 
 

@@ -51,6 +51,7 @@ from idiolect.training.state import (
     RunState,
     check_disk,
     move_earlier_run,
+    only_run_in,
     open_state,
 )
 from idiolect.training.step import StepReport, make_optimizer, set_weight_decay
@@ -93,6 +94,11 @@ def train(config: TrainConfig) -> TrainResult:
         UserError: Something in what the user gave cannot be used; see its kinds.
     """
     start = begin(config)
+    with only_run_in(start.folder):
+        return _train(start)
+
+
+def _train(start: Begin) -> TrainResult:
     accelerator = _make_accelerator(start.config)
     inputs = read_inputs(start.config, find_base(start.config))
     progress_made = _open_or_clear(start, inputs)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from torch import nn
 from torch.optim import Optimizer
 
@@ -43,6 +45,7 @@ STATE_FILE = Path("state") / "state.pth"
 LOG_FILE = "train.log"
 LEFT_OUT_FILE = "left_out.jsonl"
 EARLIER_DIR = "earlier"
+LOCK_FILE = ".lock"
 STEP_PATTERN = "model_step*.pth"
 RUN_FILES = (
     STEP_PATTERN,
@@ -182,6 +185,7 @@ def _link(source: Path, target: Path) -> None:
         copy_file(source, target)
     else:
         partial.replace(target)
+        partial.unlink(missing_ok=True)  # left over when both were names of one file already
 
 
 def open_state(checkpoint: Path) -> tuple[RunState, dict[str, Any], Path]:
@@ -216,6 +220,25 @@ def open_state(checkpoint: Path) -> tuple[RunState, dict[str, Any], Path]:
             f"--base-checkpoint {checkpoint} and another --output-dir",
         )
     return state, content["optimizer"], checkpoint
+
+
+@contextmanager
+def only_run_in(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in ``folder``.
+
+    Raises:
+        TrainingError: One does already.
+    """
+    check_output(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK_FILE, timeout=0):
+            yield
+    except Timeout as error:
+        raise TrainingError(
+            "another process trains here",
+            where=str(folder),
+            fix="wait for it, or choose another --output-dir",
+        ) from error
 
 
 def move_earlier_run(folder: Path) -> Path | None:

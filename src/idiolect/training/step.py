@@ -79,7 +79,8 @@ def train_step(
     step alone; so there is no state of a generator to keep for a run that goes on.
 
     Raises:
-        TrainingError: Loss or gradient are not finite; the weights are those before this step.
+        TrainingError: Loss or gradient are not finite, or the device has no room; the weights are
+            those before this step.
     """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
@@ -87,8 +88,11 @@ def train_step(
     counts = count_labels(data.batches)
     totals = torch.zeros(3, dtype=torch.float64, device=accelerator.device)
     for batch in data.batches:
-        sums = model(batch.to(accelerator.device))
-        accelerator.backward(mean_loss(sums.text, sums.codes, counts, weights))
+        try:
+            sums = model(batch.to(accelerator.device))
+            accelerator.backward(mean_loss(sums.text, sums.codes, counts, weights))
+        except torch.OutOfMemoryError as error:
+            raise _no_room(data.step, batch) from error
         totals += torch.stack([part.detach().double() for part in sums])
     grad_norm = accelerator.clip_grad_norm_(model.parameters(), grad_clip)
     text_sum, code_sum, num_correct, norm = [*totals.tolist(), float(grad_norm)]
@@ -115,6 +119,15 @@ def _split_by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Param
         is_matrix = parameter.ndim >= 2 and id(parameter) not in tables
         (decayed if is_matrix else others).append(parameter)
     return decayed, others
+
+
+def _no_room(step: int, batch: GptBatch) -> TrainingError:
+    return TrainingError(
+        f"out of memory on a batch of {batch.num_rows} rows of {batch.row_len} tokens",
+        where=f"step {step}; the step was not taken",
+        fix="--resume with half the --batch-size and twice the --grad-accumulation: the steps stay "
+        "what they were",
+    )
 
 
 def _check_finite(step: int, text_sum: float, code_sum: float, grad_norm: float) -> None:
