@@ -97,7 +97,7 @@ def test_half_a_folder_of_another_model_does_not_count(nano_base, base_without_c
     shutil.copytree(nano_base / "hf_cache", base_without_cache / "hf_cache")
     (base_without_cache / "hf_cache" / "bigvgan" / "config.json").unlink()
 
-    with pytest.raises(CheckpointError, match=r"lacks 1 files\n  bigvgan"):
+    with pytest.raises(CheckpointError, match=r"lacks 1 file\n  bigvgan"):
         locate_base(base_without_cache)
 
 

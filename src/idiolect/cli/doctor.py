@@ -38,5 +38,5 @@ def _report(config: DoctorConfig) -> int:
         print(MARKS[finding.level], finding.text.replace("\n", indent))
         if finding.fix:
             print(f"{indent[1:]}{finding.fix}")
-    print("everything works" if not num_faults else f"{num_faults} faults to mend")
+    print("everything works" if not num_faults else f"faults to mend: {num_faults}")
     return num_faults

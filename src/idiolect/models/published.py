@@ -458,8 +458,9 @@ def _incomplete(folder: Path, missing: Collection[FoundFile]) -> CheckpointError
         f"  {entry.name}  (looked in {', '.join(map(str, entry.looked_in))})" for entry in missing
     ]
     listing = "\n".join(lines)
+    plural = "s" if len(lines) > 1 else ""
     return CheckpointError(
-        f"the base in {folder} lacks {len(missing)} files\n{listing}",
+        f"the base in {folder} lacks {len(lines)} file{plural}\n{listing}",
         fix=f"idiolect download {folder} --accept-licence bilibili; or point --aux-dir at the "
         "folder that has them",
     )
