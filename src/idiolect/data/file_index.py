@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from idiolect.base.errors import DataError
 
@@ -25,14 +25,19 @@ class FileIndex:
 
     A name finds a file with or without its suffix and with any number of its folders, so that
     ``0001``, ``0001.mp3`` and ``/old/disk/marta/0001.wav`` all find ``marta/0001.wav``. Nothing
-    outside ``folder`` is ever found.
+    outside ``folder`` is ever found. A name that is not UTF-8 finds nothing: no transcript can hold
+    it, and no library opens it. It is kept in ``unnamable``, with the bytes escaped.
     """
 
     def __init__(self, folder: Path, suffixes: frozenset[str]) -> None:
         self.folder = folder
         self.suffixes = suffixes
+        self.unnamable: list[str] = []
         self._by_stem: dict[str, str | tuple[str, ...]] = {}
         for path in _walk(folder, suffixes):
+            if not _is_utf8(path):
+                self.unnamable.append(os.fsencode(path).decode("utf-8", "backslashreplace"))
+                continue
             key = self._stem(path)
             found = self._by_stem.get(key, ())
             self._by_stem[key] = (*_as_tuple(found), path) if found else path
@@ -79,7 +84,7 @@ def audio_index(folder: Path) -> FileIndex:
     if not folder.is_dir():
         raise DataError(f"no such folder: {folder}", where="--audio-dir")
     index = FileIndex(folder, AUDIO_SUFFIXES)
-    if not len(index):
+    if not len(index) and not index.unnamable:
         raise DataError(
             f"no audio anywhere below {folder}",
             where="--audio-dir",
@@ -90,7 +95,9 @@ def audio_index(folder: Path) -> FileIndex:
 
 def without_suffix(path: str) -> str:
     """Return the relative ``path`` without the suffix of its file."""
-    return str(PurePosixPath(path).with_suffix(""))
+    folder, slash, name = path.rpartition("/")
+    stem, dot, _ = name.rpartition(".")
+    return f"{folder}{slash}{stem if dot else name}"
 
 
 def _walk(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
@@ -102,6 +109,14 @@ def _walk(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
         for name in sorted(names):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:  # noqa: PTH122 -- a Path for each of a million names costs seconds
                 yield prefix + name
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _as_tuple(found: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -49,6 +49,8 @@ MENDS = (
 MOJIBAKE = re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac|\ufffd|[\x00-\x08\x0e-\x1f]")
 """UTF-8 that was read as Latin-1, replacement marks, control characters."""
 NOTE = re.compile(r"\[[^\]]*\]|<[^>]*>|\{[^}]*\}")
+NOT_A_LETTER = re.compile(r"[\W\d_]+")
+DIGIT = re.compile(r"\d")
 ASCII_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
 
 LETTERS_A_DIGIT = 4
@@ -173,8 +175,8 @@ def text_fault(text: str, language: str, max_foreign: float) -> tuple[str, str] 
         return DAMAGED_TEXT, f"{damage[0]!r} in {text[:60]!r}"
     if note := NOTE.search(text):
         return NOTES, note[0]
-    num_letters = sum(c.isalpha() for c in text)
-    if not num_letters and not any(c.isalnum() for c in text):
+    num_letters = len(NOT_A_LETTER.sub("", text))
+    if not num_letters and not DIGIT.search(text):
         return NO_WORDS, repr(text[:60])
     foreign = foreign_letters(text, language)
     if len(foreign) > max_foreign * max(1, num_letters):
@@ -203,7 +205,8 @@ def rate_of(text: str, measures: ClipMeasures) -> float:
 
 def letters_to_say(text: str) -> int:
     """Return how many letters it takes to say ``text``, a digit counted as several."""
-    return sum(LETTERS_A_DIGIT if c.isdigit() else c.isalpha() for c in text)
+    num_digits = len(text) - len(DIGIT.sub("", text))
+    return len(NOT_A_LETTER.sub("", text)) + LETTERS_A_DIGIT * num_digits
 
 
 @lru_cache(maxsize=32)
