@@ -143,9 +143,16 @@ def test_what_is_held_out_is_not_learnt_and_stays_the_same_when_clips_are_added(
     assert len(hold_out(more)[1].targets & held_out.targets) >= 1
 
 
-def test_a_single_target_is_not_held_out():
-    with pytest.raises(DataError, match="too few to hold any out"):
+def test_a_single_clip_is_told_that_no_pair_can_be_made():
+    with pytest.raises(DataError, match="no pair can be made of 1 clips"):
         hold_out(source(utterance("a")))
+
+
+def test_a_single_target_is_not_held_out():
+    raw = replace(three(), targets=frozenset("a"))
+
+    with pytest.raises(DataError, match="too few to hold any out"):
+        hold_out(raw)
 
 
 def test_what_cannot_be_learnt_is_left_out_by_reason():

@@ -209,9 +209,12 @@ def hold_out(source: Source) -> tuple[Source, Source]:
     still serve as prompts.
 
     Raises:
-        DataError: There is one target only.
+        DataError: There is one target only, or no pair can be made.
     """
     if len(source.targets) < 2:
+        plan = source.draw(seed=0)
+        if not plan.pairs:
+            raise no_pairs_error(plan, source.manifest)
         raise DataError(
             "one target is too few to hold any out for validation",
             where=str(source.spec.path),

@@ -94,13 +94,13 @@ def train(config: TrainConfig) -> TrainResult:
         UserError: Something in what the user gave cannot be used; see its kinds.
     """
     start = begin(config)
-    with only_run_in(start.folder):
-        return _train(start)
-
-
-def _train(start: Begin) -> TrainResult:
     accelerator = _make_accelerator(start.config)
     inputs = read_inputs(start.config, find_base(start.config))
+    with only_run_in(start.folder):
+        return _train(start, inputs, accelerator)
+
+
+def _train(start: Begin, inputs: Inputs, accelerator: Accelerator) -> TrainResult:
     progress_made = _open_or_clear(start, inputs)
     log_handler = log_to_file(start.folder / LOG_FILE)
     try:

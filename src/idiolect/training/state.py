@@ -242,15 +242,14 @@ def only_run_in(folder: Path) -> Iterator[None]:
 
 
 def move_earlier_run(folder: Path) -> Path | None:
-    """Move what a run left in ``folder`` aside; return where to, or None if there was nothing."""
-    found = list(_run_files(folder))
-    if not found:
+    """Move a run with checkpoints in ``folder`` aside; return where to, or None without one."""
+    if not step_files(folder):
         return None
     number = 1
     while (target := folder / EARLIER_DIR / str(number)).exists():
         number += 1
     check_output(target).mkdir(parents=True)
-    for path in found:
+    for path in _run_files(folder):
         path.rename(target / path.name)
     return target
 
