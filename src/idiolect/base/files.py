@@ -32,6 +32,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as handle:
             os.fsync(handle.fileno())
         partial.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         with suppress(FileNotFoundError):
             partial.unlink()
@@ -55,11 +59,26 @@ def read_json(path: Path) -> Any:
         DataError: There is no such file, or it is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"no such file: {path}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DataError(f"not a JSON file: {error}", where=str(path)) from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the JSON value that ``text`` is.
+
+    Raises:
+        ValueError: It is none, is nested too deeply, or has half a character: no file can hold it.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -82,8 +101,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _parse_line(line: bytes, *, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        record = parse_json(line)
+    except ValueError as error:
         raise DataError(
             f"not a JSON object in UTF-8: {error}",
             where=where,

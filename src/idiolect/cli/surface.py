@@ -73,6 +73,7 @@ def run(command: Callable[[], None]) -> int:
         print("interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
         return EXIT_INTERRUPTED
     except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+        where = f": {error.filename}" if error.filename else ""
+        print(f"error: {error.strerror or error.args[-1]}{where}", file=sys.stderr)
         return EXIT_USER
     return EXIT_OK

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,17 +35,19 @@ class MeasurementStore:
     def __init__(self, path: Path) -> None:
         check_output(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._database = _open_database(path)
-        except sqlite3.DatabaseError:
-            path.unlink()
-            self._database = _open_database(path)
+        with _readable_errors(path):
+            self._database = _open_or_replace(path)
+        self._path = path
         self._committed = time.monotonic()
 
     def close(self) -> None:
-        """Write what is not written yet."""
-        self._database.commit()
-        self._database.close()
+        """Write what is not written yet.
+
+        Raises:
+            DataError: The disk is full.
+        """
+        with closing(self._database), _readable_errors(self._path):
+            self._database.commit()
 
     def get(self, key: str) -> Measured | None:
         """Return the measurement of the clip ``key``, or None."""
@@ -64,16 +66,11 @@ class MeasurementStore:
             DataError: The disk is full.
         """
         text = json.dumps(asdict(result) if isinstance(result, ClipMeasures) else result)
-        try:
+        with _readable_errors(self._path):
             self._database.execute("REPLACE INTO clips VALUES (?, ?, ?)", (key, stamp, text))
             if time.monotonic() - self._committed > COMMIT_EVERY_SEC:
                 self._database.commit()
                 self._committed = time.monotonic()
-        except sqlite3.OperationalError as error:
-            raise DataError(
-                f"the measurements cannot be written: {error}",
-                fix="free some space on the disk; the same command then goes on",
-            ) from error
 
 
 def measure_clips(
@@ -158,6 +155,30 @@ def _measure(task: _Task) -> Measured:
         return reason, detail
     except OSError as error:
         return "the audio file cannot be opened", str(error.strerror)
+
+
+@contextmanager
+def _readable_errors(path: Path) -> Iterator[None]:
+    """Turn what sqlite says of a disk that cannot be written to into what to do about it."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise DataError(
+            f"the measurements cannot be written: {error}",
+            where=str(path),
+            fix="free some space on the disk; the same command then goes on",
+        ) from error
+
+
+def _open_or_replace(path: Path) -> sqlite3.Connection:
+    """Return the database in ``path``; a file that is none is begun anew."""
+    try:
+        return _open_database(path)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        path.unlink()
+        return _open_database(path)
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
