@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -126,7 +125,7 @@ def load_tensors(path: Path | str, *, mmap: bool = True) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from error
-    except (RuntimeError, EOFError, SafetensorError, ValueError, LookupError, OSError) as error:
+    except Exception as error:  # damage makes the unpickler stumble in any way
         raise _damaged(path) from error
 
 
@@ -161,8 +160,11 @@ def parts_of(content: Any, path: Path) -> tuple[Weights, CheckpointHeader | None
         CheckpointError: It is no checkpoint, or newer than this program.
     """
     values = content.get("header") if isinstance(content, dict) else None
-    weights = content.get("model", content) if isinstance(content, dict) else None
-    strangers = [k for k, v in (weights or {}).items() if not isinstance(v, Tensor)]
+    found = content.get("model", content) if isinstance(content, dict) else None
+    weights: dict[Any, Any] = found if isinstance(found, dict) else {}
+    strangers = [
+        k for k, v in weights.items() if not (isinstance(k, str) and isinstance(v, Tensor))
+    ]
     if not weights or strangers:
         detail = f"{strangers[0]!r} is no tensor" if strangers else "it holds no named tensors"
         raise CheckpointError(
@@ -189,7 +191,11 @@ def save_tensors(path: Path, content: object) -> None:
     """Write ``content`` (tensors and plain values) to ``path``; equal content, equal bytes."""
     # A handle and not a path: torch writes the name of the file into the archive.
     with atomic_path(path) as partial, partial.open("wb") as out:
-        torch.save(content, out)
+        try:
+            torch.save(content, out)
+        except RuntimeError as error:
+            # Closing the archive fails too, and hides why it could not be written.
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def shapes_of(weights: Mapping[str, Tensor]) -> Shapes:
@@ -326,7 +332,8 @@ def _check_rows(weights: Mapping[str, Tensor], tokenizer: Tokenizer) -> None:
 
 def _header(values: dict[str, Any], path: Path) -> CheckpointHeader:
     # First the version: a newer header may have new fields.
-    if (version := values.get("format_version", 0)) > FORMAT_VERSION:
+    version = values.get("format_version", 0)
+    if isinstance(version, int) and version > FORMAT_VERSION:
         raise CheckpointError(
             f"format {version} is newer than this program's {FORMAT_VERSION}",
             where=str(path),

@@ -356,7 +356,7 @@ def gpt_dims_of(shapes: Shapes, dims: GptDims) -> GptDims:
     """Return ``dims`` with the numbers of rows that the tensors of a file have."""
 
     def rows(name: str, default: int) -> int:
-        return shapes[name][0] if name in shapes else default
+        return shapes[name][0] if shapes.get(name) else default
 
     return replace(
         dims,
