@@ -21,7 +21,6 @@ Any other key is kept and written back.
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -31,13 +30,15 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.base.errors import DataError, summarize
-from idiolect.base.files import write_jsonl
+from idiolect.base.files import parse_json, write_jsonl
 from idiolect.data.lines import ASK_FOR_UTF8, read_lines
 
 REQUIRED_TEXTS = ("id", "audio", "text", "speaker", "language")
 OPTIONAL_TEXTS = ("source", "emotion")
 OPTIONAL_TIMES = ("start", "end")
 KEYS = frozenset((*REQUIRED_TEXTS, "duration", *OPTIONAL_TEXTS, *OPTIONAL_TIMES))
+LATEST_SEC = 1e9
+"""No time in a recording is so late: a larger number is a mistake."""
 
 FIX_MANIFEST = f"mend these lines, or make the manifest again with prepare; {ASK_FOR_UTF8}"
 
@@ -150,9 +151,11 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
 def parse_record(line: str) -> tuple[dict[str, Any], str]:
     """Return (record, problem) of one line of JSON Lines; one of the two is empty."""
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except json.JSONDecodeError as error:
         return {}, f"not JSON: {error.msg} at column {error.colno}"
+    except ValueError as error:
+        return {}, f"not JSON that can be used: {error}"
     if not isinstance(record, dict):
         return {}, f"a JSON {type(record).__name__}, not an object"
     return record, ""
@@ -183,7 +186,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_seconds(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and value >= 0  # type: ignore[arg-type, operator]
+    return type(value) in (int, float) and 0 <= value < LATEST_SEC  # type: ignore[operator]
 
 
 def _repeated(utterance_id: str, seen: dict[str, int]) -> str:

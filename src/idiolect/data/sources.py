@@ -29,6 +29,7 @@ REPEATED = "the clip has another line already"
 NO_SPEAKER = "the speaker cannot be told"
 NO_LANGUAGE = "the language cannot be told"
 NO_LINE = "no line of the transcript names this audio"
+BAD_NAME = "the name of the file is not UTF-8"
 
 SOURCE_MENDS = LINE_MENDS | {
     NO_AUDIO: "put the file anywhere below --audio-dir, or correct its name in the line",
@@ -37,6 +38,7 @@ SOURCE_MENDS = LINE_MENDS | {
     NO_SPEAKER: "write the speaker in the line, or choose another --speaker-from",
     NO_LANGUAGE: "write the code in the language column, or give --language",
     NO_LINE: "write a line for it, or take the file out of --audio-dir",
+    BAD_NAME: "rename it (convmv -f latin1 -t utf-8 --notest FILE)",
 }
 """What to do about each reason a clip can be left out for before it is heard."""
 
@@ -103,6 +105,8 @@ class Source:
                 if audio not in used:
                     path = str(self.audio.folder / audio)
                     yield Fault(reason=NO_LINE, where=path, name=audio)
+        for audio in self.audio.unnamable:
+            yield Fault(reason=BAD_NAME, where=str(self.audio.folder / audio), name=audio)
 
     def _clip_of(self, row: Row, used: set[str], ids: dict[str, str]) -> Clip | Fault:
         found = self.audio.find(row.name)

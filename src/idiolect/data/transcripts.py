@@ -6,6 +6,7 @@ may be larger than memory; a line that cannot be used comes as a :class:`Fault` 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -249,12 +250,18 @@ def _start_and_end(times: dict[str, Any]) -> tuple[float | None, float | None]:
 
 
 def _seconds(value: object) -> float | None:
-    """Return ``12.5``, ``1:02.5`` or ``00:01:02,500`` in seconds; None for nothing."""
+    """Return ``12.5``, ``1:02.5`` or ``00:01:02,500`` in seconds; None for nothing.
+
+    Raises:
+        ValueError: It is no time.
+    """
     if value is None or value == "":
         return None
     total = 0.0
     for part in str(value).replace(",", ".").split(":"):
         total = total * 60 + float(part)
+    if not math.isfinite(total):
+        raise ValueError("no time at all")
     return total
 
 
