@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from idiolect.base.errors import DataError
+from idiolect.base.errors import ConfigError, DataError
+from idiolect.base.guard import check_output
 from idiolect.cli.surface import run_command
 from idiolect.data.manifest import read_manifest
 from idiolect.data.pairs import (
@@ -52,11 +53,30 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def _make_pairs(flags: PairsCommand) -> None:
     config = PairConfig(**{f.name: getattr(flags, f.name) for f in fields(PairConfig)})
     output = flags.output or flags.manifest.with_name(f"{flags.manifest.stem}_paired.jsonl")
+    validation = validation_path(flags.manifest)
+    _check_outputs(flags.manifest, (output, sibling(output, "val")))
     plan = plan_pairs(read_manifest(flags.manifest), config)
     _check_skipped(plan, flags)
     _write(output, plan, flags.manifest)
-    if (validation := validation_path(flags.manifest)).is_file():
+    if validation.is_file():
         _make_validation_pairs(validation, sibling(output, "val"), config)
+
+
+def _check_outputs(manifest: Path, outputs: Iterable[Path]) -> None:
+    """Refuse a base folder, and to write pairs over the manifests that they are made from.
+
+    Raises:
+        ConfigError: An output is a manifest that is read.
+        GuardError: An output lies in a base folder.
+    """
+    read = {path.resolve() for path in (manifest, validation_path(manifest))}
+    for output in outputs:
+        if check_output(output).resolve() in read:
+            raise ConfigError(
+                f"{output} is a manifest that the pairs are made from",
+                where="--output",
+                fix=f"choose another name, for example {manifest.stem}_paired.jsonl",
+            )
 
 
 def _make_validation_pairs(manifest: Path, output: Path, config: PairConfig) -> None:

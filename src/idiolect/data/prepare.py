@@ -144,6 +144,7 @@ def prepare(config: PrepareConfig) -> PrepareReport:
         GuardError: The output lies in a base folder.
     """
     check_output(config.output_manifest)
+    _check_overwrites(config)
     source = open_source(
         config.audio_dir,
         config.transcript_file,
@@ -166,6 +167,24 @@ def prepare(config: PrepareConfig) -> PrepareReport:
                 advance=advance,
             )
         return _judge_and_write(source, store, config, workers)
+
+
+def _check_overwrites(config: PrepareConfig) -> None:
+    """Refuse to write over the transcript that is read.
+
+    Raises:
+        ConfigError: One of the files to be written is the transcript.
+    """
+    if config.transcript_file is None:
+        return
+    manifest, read = config.output_manifest, config.transcript_file.resolve()
+    for path in (manifest, validation_path(manifest), sibling(manifest, "rejected")):
+        if path.resolve() == read:
+            raise ConfigError(
+                f"{path} would be written over the transcript",
+                where="--output-manifest",
+                fix="choose another folder, for example data/<language>/train.jsonl",
+            )
 
 
 def _judge_and_write(
