@@ -10,10 +10,10 @@ from typing import Literal
 from tyro.conf import UseAppendAction
 
 from idiolect.base.errors import ConfigError
-from idiolect.base.guard import BASE_DIR_NAME
+from idiolect.base.guard import BASE_DIR_NAME, check_output
 from idiolect.cli.surface import run_command
 from idiolect.data.extraction import Extractor, FeatureConfig, extract_features
-from idiolect.data.features import features_dir
+from idiolect.data.features import FEATURES_DIR, features_dir
 from idiolect.data.manifest import read_manifest
 from idiolect.data.pairs import is_paired, read_pairs
 from idiolect.models.published import locate_base
@@ -55,10 +55,13 @@ def _extract(flags: FeaturesCommand) -> None:
     device = flags.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    manifests = dict.fromkeys(map(_raw, flags.manifest))
+    for manifest in manifests:
+        check_output(manifest.parent / FEATURES_DIR)
     files = locate_base(flags.base, config_path=flags.config, aux_dir=flags.aux_dir)
     extractor = Extractor.from_base(files, device)
     config = FeatureConfig(**{f.name: getattr(flags, f.name) for f in fields(FeatureConfig)})
-    for manifest in dict.fromkeys(map(_raw, flags.manifest)):
+    for manifest in manifests:
         folder = features_dir(manifest, extractor.fingerprint)
         report = extract_features(list(read_manifest(manifest)), extractor, folder, config)
         print(report.summary())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idiolect.base.errors import ConfigError
+from idiolect.base.guard import check_output
 from idiolect.base.log import get_logger
 from idiolect.cli.surface import run_command
 
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "idiolect webui") -> int
 
 
 def _serve(config: WebuiConfig) -> None:
+    check_output(config.output_dir)
     if config.host not in LOCAL_HOSTS and config.auth is None:
         get_logger().warning(
             "the page listens on %s without a password: anybody who reaches this machine can use "

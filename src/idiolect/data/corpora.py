@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from idiolect.audio.io import G722_SUFFIX, probe_audio, read_audio, write_wav
@@ -166,6 +166,8 @@ def _lay_out(clips: list[CorpusClip], folder: Path) -> float:
     lines, duration_sec = [], 0.0
     for clip in track(clips, "laying out clips", unit="clips"):
         name = clip.name
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise DataError(f"the package names a clip outside its folder: {name!r}")
         if clip.path.suffix == G722_SUFFIX:
             name = str(Path(name).with_suffix(".wav"))
             write_wav(folder / AUDIO_DIR / name, *read_audio(clip.path))

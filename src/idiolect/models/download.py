@@ -105,6 +105,8 @@ def download_base(folder: Path, config: DownloadConfig) -> DownloadReport:
             disk is too small.
     """
     _check_licence(config)
+    with making_base(folder):
+        check_output(folder)
     fetches = plan_download(folder, config)
     missing = [fetch for fetch in fetches if not fetch.target.is_file()]
     _check_disk(folder, missing)
