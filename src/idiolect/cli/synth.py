@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idiolect.audio.io import probe_audio
-from idiolect.base.errors import ConfigError
+from idiolect.base.errors import ConfigError, DataError, summarize
 from idiolect.base.guard import check_output
 from idiolect.cli.surface import run_command
+from idiolect.data.lines import ASK_FOR_UTF8, read_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +82,24 @@ def main(argv: Sequence[str] | None = None, prog: str = "idiolect synth") -> int
 def _text_of(config: SynthConfig) -> str:
     if (config.text is None) == (config.text_file is None):
         raise ConfigError("give --text or --text-file, one of them", where="--text")
-    return config.text or config.text_file.read_text(encoding="utf-8")  # type: ignore[union-attr]
+    if config.text_file is None:
+        return config.text or ""
+    lines = list(read_lines(config.text_file, keep_blank=True))
+    if damages := [f"{number}: {damage}" for number, _, damage in lines if damage]:
+        raise DataError(
+            f"the text is {summarize(damages)}", where=str(config.text_file), fix=ASK_FOR_UTF8
+        )
+    return "\n".join(line for _, line, _ in lines)
 
 
 def _synth(config: SynthConfig) -> None:
     text = _text_of(config)
     check_output(config.output)
+    if config.output.is_dir():
+        raise ConfigError(
+            f"{config.output} is a folder", where="--output", fix="name a file, such as output.wav"
+        )
+    probe_audio(config.voice)
     from idiolect.synthesis.pipeline import IndexTTS2
 
     tts = IndexTTS2(

@@ -35,6 +35,8 @@ from idiolect.text.tokenizer import Tokenizer
 FULL_SCALE = 32767.0
 """The published code speaks in 16-bit units, as floats."""
 SPEED_RANGE = (0.5, 2.0)
+SEED_RANGE = (0, 2**63 - 1)
+SEGMENT_TOKENS_RANGE = (1, 10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +203,12 @@ class IndexTTS2:
             emotion_alpha=emo_alpha,
             emotion_weights=None if weights is None else scale_weights(weights, emo_alpha),
             random_emotion=use_random,
-            max_segment_tokens=max_text_tokens_per_segment,
+            max_segment_tokens=int(
+                _checked("max_text_tokens", max_text_tokens_per_segment, SEGMENT_TOKENS_RANGE)
+            ),
             quick_tokens=more_segment_before,
-            seed=secrets.randbits(31) if seed is None else seed,
-            speed=_checked_speed(speed),
+            seed=secrets.randbits(31) if seed is None else int(_checked("seed", seed, SEED_RANGE)),
+            speed=_checked("speed", speed, SPEED_RANGE),
             sampling=sampling_settings(generation),
         )
         if verbose:
@@ -304,10 +308,20 @@ class IndexTTS2:
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
-    """Return ``device``, or the first GPU, or the CPU."""
-    if device is not None:
-        return torch.device(device)
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    """Return ``device``, or the first GPU, or the CPU.
+
+    Raises:
+        SynthesisError: There is no such device here.
+    """
+    if device is None:
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise SynthesisError(
+            f"the device {device} cannot be used: {str(error).splitlines()[0]}",
+            fix="give cpu, or cuda:0 where there is a GPU",
+        ) from error
 
 
 def segments_of(model: LoadedModel, request: Request) -> list[list[int]]:
@@ -350,11 +364,11 @@ def sampling_settings(generation: dict[str, float | bool | None]) -> SamplingSet
     return replace(SamplingSettings(), **given)  # type: ignore[arg-type]
 
 
-def _checked_speed(speed: float) -> float:
-    low, high = SPEED_RANGE
-    if not low <= speed <= high:
-        raise SynthesisError(f"speed {speed} is out of range", fix=f"choose {low} to {high}")
-    return speed
+def _checked(name: str, value: float, limits: tuple[float, float]) -> float:
+    low, high = limits
+    if not low <= value <= high:
+        raise SynthesisError(f"{name} {value} is out of range", fix=f"choose {low} to {high}")
+    return value
 
 
 def _dtype(gpt: UnifiedVoice) -> torch.dtype:
