@@ -224,15 +224,15 @@ def test_a_copy_has_one_channel_and_no_useless_rate(tmp_path):
 def test_an_id_with_dots_and_slashes_writes_nothing_outside(tmp_path):
     settings = corpus(tmp_path)
     rows = [
-        {"id": f"../../../evil{n}", "audio": f"{n:02d}.wav", "text": TEXTS[n]} for n in range(10)
+        {"id": f"../../../broke_out{n}", "audio": f"{n:02d}.wav", "text": TEXTS[n]} for n in range(10)
     ]
     path = tmp_path / "catalan.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
     report = prepare(config(**settings | {"transcript_file": path}, copy=True))
 
-    assert next(read_manifest(report.train)).id == "../../../evil0"
-    assert not list(tmp_path.parent.rglob("*evil*"))
+    assert next(read_manifest(report.train)).id == "../../../broke_out0"
+    assert not list(tmp_path.parent.rglob("*broke_out*"))
 
 
 def test_a_validation_manifest_of_an_earlier_run_does_not_stay(tmp_path):
