@@ -36,6 +36,7 @@ from idiolect.training.metrics import MetricsLog, Scores
 from idiolect.training.schedule import extend, make_schedule
 from idiolect.training.start import (
     Begin,
+    StartingGpt,
     begin,
     check_identity,
     find_base,
@@ -53,6 +54,7 @@ from idiolect.training.state import (
     move_earlier_run,
     only_run_in,
     open_state,
+    step_files,
 )
 from idiolect.training.step import StepReport, make_optimizer, set_weight_decay
 
@@ -101,12 +103,17 @@ def train(config: TrainConfig) -> TrainResult:
 
 
 def _train(start: Begin, inputs: Inputs, accelerator: Accelerator) -> TrainResult:
-    progress_made = _open_or_clear(start, inputs)
+    progress_made = _find_progress(start, inputs)
+    source = progress_made.checkpoint or start.config.base_checkpoint
+    dropout = start.config.dropout
+    gpt = load_starting_gpt(source, inputs.files, inputs.tokenizer, dropout=dropout)
+    if progress_made.checkpoint is None:
+        _clear(start)
     log_handler = log_to_file(start.folder / LOG_FILE)
     try:
         get_logger().info("%s", run_header(device=str(accelerator.device), seed=start.config.seed))
         write_yaml(start.folder / CONFIG_FILE, replace(start.config, resume=""))
-        return _Run(start, inputs, accelerator, progress_made).do()
+        return _Run(start, inputs, accelerator, progress_made, gpt).do()
     finally:
         get_logger().removeHandler(log_handler)
         log_handler.close()
@@ -122,8 +129,8 @@ class _Progress:
     """None when it stands at the base."""
 
 
-def _open_or_clear(start: Begin, inputs: Inputs) -> _Progress:
-    """Return where the run in the folder stands; move away one that is not this one.
+def _find_progress(start: Begin, inputs: Inputs) -> _Progress:
+    """Return where the run in the folder stands; at the base, if it is not this one.
 
     Raises:
         TrainingError: The user asked to go on, but the data is not that of the run.
@@ -136,32 +143,51 @@ def _open_or_clear(start: Begin, inputs: Inputs) -> _Progress:
         if not state.identity.changed(identity):
             get_logger().info("going on from %s at step %d", checkpoint, state.step)
             return _Progress(state=state, optimizer=optimizer, checkpoint=checkpoint)
-    if (earlier := move_earlier_run(start.folder)) is not None:
-        get_logger().warning("another run was in %s; it is now in %s", start.folder, earlier)
     return _Progress(
         state=RunState(identity=identity, schedule=make_schedule(1, share=0.0, steps=None))
     )
+
+
+def _clear(start: Begin) -> None:
+    """Move away a run in the folder that is not this one.
+
+    Raises:
+        TrainingError: This one begins from a checkpoint of it.
+    """
+    folder, source = start.folder, start.config.base_checkpoint
+    if step_files(folder) and source.resolve().parent == folder.resolve():
+        raise TrainingError(
+            f"a new run in {folder} would move {source.name} away, from which it begins",
+            where="--base-checkpoint, --output-dir",
+            fix=f"choose another --output-dir; or go on with the run: --resume {source}",
+        )
+    if (earlier := move_earlier_run(folder)) is not None:
+        get_logger().warning("another run was in %s; it is now in %s", folder, earlier)
 
 
 class _Run:
     """One run, from its inputs on."""
 
     def __init__(
-        self, start: Begin, inputs: Inputs, accelerator: Accelerator, progress_made: _Progress
+        self,
+        start: Begin,
+        inputs: Inputs,
+        accelerator: Accelerator,
+        progress_made: _Progress,
+        gpt: StartingGpt,
     ) -> None:
         self.config = start.config
         self.folder = start.folder
         self.inputs = inputs
         self.accelerator = accelerator
         self.begun = progress_made
+        self.starting = gpt
         self.state = progress_made.state
         self.weights = LossWeights(self.config.text_loss_weight, self.config.mel_loss_weight)
 
     def do(self) -> TrainResult:
         """Do what is left of the run."""
-        config, inputs = self.config, self.inputs
-        source = self.begun.checkpoint or config.base_checkpoint
-        start = load_starting_gpt(source, inputs.files, inputs.tokenizer, dropout=config.dropout)
+        config, inputs, start = self.config, self.inputs, self.starting
         if start.transfer is not None:
             get_logger().info("%s", start.transfer.summary())
         check_disk(self.folder, start.gpt, config.base_checkpoint, keep=config.keep)

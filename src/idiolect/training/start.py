@@ -45,7 +45,7 @@ from idiolect.training.config import (
     resumed_checkpoint,
 )
 from idiolect.training.inputs import Inputs
-from idiolect.training.state import STATE_FILE, Identity
+from idiolect.training.state import STATE_FILE, Identity, run_files
 
 TRAINING_DIR = "training"
 CHECKPOINTS_DIR = "checkpoints"
@@ -82,12 +82,13 @@ def begin(config: TrainConfig) -> Begin:
     same command after an interruption does what is left.
 
     Raises:
-        GuardError: The folder is, or lies in, a base.
+        GuardError: The folder is, or lies in, a base, or a file in it is one of a base.
         ConfigError: There is nothing to learn from, or no folder.
         TrainingError: Settings differ from those of the run that is to be gone on with.
     """
     folder = _output_dir(config)
-    check_output(folder)
+    for path in (folder, *run_files(folder)):
+        check_output(path)
     if not config.train_manifest:
         raise ConfigError(
             "there is nothing to learn from",

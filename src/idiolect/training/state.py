@@ -204,6 +204,12 @@ def open_state(checkpoint: Path) -> tuple[RunState, dict[str, Any], Path]:
             fix="name latest.pth in the folder of a run; other weights go to --base-checkpoint",
         )
     content = load_tensors(path, mmap=False)
+    if not isinstance(content, dict) or not content.keys() >= {"run", "optimizer"}:
+        raise CheckpointError(
+            "not the state of a run",
+            where=str(path),
+            fix=f"begin a new run with --base-checkpoint {checkpoint} and another --output-dir",
+        )
     state = from_mapping(RunState, content["run"], where=str(path))
     header = read_header(checkpoint).header
     step = header.step if header is not None else -1
@@ -229,7 +235,8 @@ def only_run_in(folder: Path) -> Iterator[None]:
     Raises:
         TrainingError: One does already.
     """
-    check_output(folder).mkdir(parents=True, exist_ok=True)
+    check_output(folder / LOCK_FILE)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / LOCK_FILE, timeout=0):
             yield
@@ -249,7 +256,7 @@ def move_earlier_run(folder: Path) -> Path | None:
     while (target := folder / EARLIER_DIR / str(number)).exists():
         number += 1
     check_output(target).mkdir(parents=True)
-    for path in _run_files(folder):
+    for path in run_files(folder):
         path.rename(target / path.name)
     return target
 
@@ -265,7 +272,7 @@ def check_disk(folder: Path, gpt: nn.Module, base_checkpoint: Path, *, keep: int
     frozen_bytes = sum(t.nbytes for n, t in frozen.items() if CONDITIONER_KEYS.match(n))
     # While a file is replaced, the old and the new one are both there.
     wanted = (keep + 2) * (trained_bytes + frozen_bytes) + 2 * MOMENTS * trained_bytes
-    present = sum(_own_bytes(path) for path in _run_files(folder))
+    present = sum(_own_bytes(path) for path in run_files(folder))
     free = free_bytes(folder)
     if wanted - present > free:
         raise TrainingError(
@@ -282,5 +289,6 @@ def _own_bytes(path: Path) -> int:
     return status.st_size // status.st_nlink if path.is_file() else 0
 
 
-def _run_files(folder: Path) -> Iterator[Path]:
+def run_files(folder: Path) -> Iterator[Path]:
+    """Return what a run left in ``folder``."""
     return (path for pattern in RUN_FILES for path in sorted(folder.glob(pattern)))
