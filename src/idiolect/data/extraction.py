@@ -253,7 +253,7 @@ def extract_features(
     """
     config = config or FeatureConfig()
     started = time.monotonic()
-    check_output(folder)
+    check_output(folder / LOCK_FILE)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / LOCK_FILE):
         store = FeatureStore.open(folder)

@@ -25,7 +25,7 @@ from torch import Tensor
 from idiolect.base.config import write_yaml
 from idiolect.base.errors import CheckpointError
 from idiolect.base.files import atomic_path, copy_file, write_json, write_text
-from idiolect.base.guard import making_base
+from idiolect.base.guard import check_output, making_base
 from idiolect.base.units import CODE_RATE_HZ, SEMANTIC_SAMPLE_RATE
 from idiolect.models.checkpoint import Weights, save_checkpoint, save_tensors
 from idiolect.models.codec import SemanticCodec
@@ -80,11 +80,14 @@ def write_nano(folder: Path, *, seed: int = 0) -> None:
 
     Raises:
         CheckpointError: The folder is not empty.
+        GuardError: It lies in another base.
     """
     if folder.exists() and any(folder.iterdir()):
         raise CheckpointError(
             f"{folder} is not empty, and no base is ever overwritten", fix="choose a new folder"
         )
+    with making_base(folder):
+        check_output(folder)
     with making_base(folder), torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         _write_networks(folder, _write_config(folder, _write_tokenizer(folder)), seed)

@@ -10,10 +10,10 @@ import torch
 
 from idiolect.base.errors import DataError
 from idiolect.base.files import write_jsonl
-from idiolect.base.guard import BaseSnapshot
+from idiolect.base.guard import BaseSnapshot, check_output
 from idiolect.base.log import get_logger
 from idiolect.data.extraction import Extractor, FeatureConfig, extract_features
-from idiolect.data.features import FeatureStore, features_dir
+from idiolect.data.features import FEATURES_DIR, FeatureStore, features_dir
 from idiolect.data.samples import (
     EncodedSource,
     SampleSource,
@@ -68,6 +68,7 @@ def read_inputs(config: TrainConfig, files: BaseFiles) -> Inputs:
 
     Raises:
         DataError: A manifest is missing or bad.
+        GuardError: A manifest lies in a base, where its features would be written.
         TokenizerError: The tokenizer is missing or bad.
     """
     tokenizer = Tokenizer.load(config.tokenizer or files.tokenizer)
@@ -76,6 +77,8 @@ def read_inputs(config: TrainConfig, files: BaseFiles) -> Inputs:
         val = [read_source(parse_source(text)) for text in config.val_manifest]
     else:
         train, val = map(list, zip(*map(_with_validation, train), strict=True))
+    for source in (*train, *val):
+        check_output(source.manifest.parent / FEATURES_DIR)
     get_logger().info("hashing the base in %s", files.folder)
     return Inputs(
         files=files,
