@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from idiolect.base.errors import EXIT_OK, EXIT_USER, did_you_mean
+from idiolect.base.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER, did_you_mean
 from idiolect.base.log import package_version
 
 COMMANDS = {
@@ -41,8 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"error: no command {name!r}\n  fix: {did_you_mean(name, COMMANDS)}", file=sys.stderr)
         return EXIT_USER
-    module = importlib.import_module(f"idiolect.cli.{name}")
-    code: int = module.main(rest, prog=f"idiolect {name}")
+    try:
+        module = importlib.import_module(f"idiolect.cli.{name}")
+        code: int = module.main(rest, prog=f"idiolect {name}")
+    except KeyboardInterrupt:  # while modules are loaded; later ones are told where they come
+        return EXIT_INTERRUPTED
     return code
 
 
