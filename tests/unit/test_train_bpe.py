@@ -138,16 +138,30 @@ def test_a_corpus_of_few_words_still_gets_joined_pieces(tmp_path):
     assert {len(piece) for piece in report.coverage.unused} == {1, len("...")}
 
 
-def test_a_small_corpus_is_pointed_to_unigram(tmp_path):
-    joined = train_tokenizer(CATALAN, config(tmp_path, vocab_size=12000))
-    likeliest = train_tokenizer(
-        CATALAN,
-        config(tmp_path, output_prefix=tmp_path / "u", model_type="unigram", vocab_size=12000),
+def test_a_corpus_too_small_for_a_bpe_gets_unigram_pieces_and_is_told(tmp_path):
+    joined = train_tokenizer(CATALAN, config(tmp_path, model_type="bpe", vocab_size=12000))
+    chosen = train_tokenizer(
+        CATALAN, config(tmp_path, output_prefix=tmp_path / "auto", vocab_size=12000)
     )
 
-    assert "--model-type unigram carries more" in joined.summary()
-    assert "--model-type unigram carries more" not in likeliest.summary()
-    assert likeliest.vocab_size > joined.vocab_size
+    assert f"a bpe would have {joined.vocab_size} pieces" in chosen.summary()
+    assert chosen.vocab_size > joined.vocab_size
+    assert chosen.coverage.chars_per_token > joined.coverage.chars_per_token
+
+
+def test_a_bpe_that_reaches_the_size_asked_for_stays_a_bpe(tmp_path):
+    chosen = train_tokenizer(CATALAN, config(tmp_path, vocab_size=100))
+
+    assert chosen.vocab_size == 100
+    assert "unigram" not in chosen.summary()
+
+
+def test_the_middle_dot_has_a_piece_in_catalan_however_rare(tmp_path):
+    texts = [("una casa blanca", "ca")] * 5000 + [("novel·la", "ca")]
+
+    report = train_tokenizer(texts, config(tmp_path, vocab_size=60))
+
+    assert report.coverage.num_unknown == 0
 
 
 def test_a_vocabulary_smaller_than_the_alphabet_says_how_many_it_needs(tmp_path):

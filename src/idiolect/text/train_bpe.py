@@ -42,11 +42,14 @@ MIN_USED_SHARE = 0.95
 MIN_USED_MERGES = 0.98
 """Merges used this well are carried too: a small corpus leaves letters unused in any case."""
 SMALL_VOCABULARY = 2000
-"""Below this many pieces, the merges that a BPE needs on the way cost too large a share."""
+"""Below this many pieces, the merges that a bpe needs on the way cost too large a share."""
 MIN_LETTER_COUNT = 2
 """A letter of an alphabet that occurs this often is kept, however rare."""
 MAX_LINE_BYTES = 1 << 20
 LATIN = "abcdefghijklmnopqrstuvwxyz"
+MIDDLE_DOT = "·"
+
+ModelType = Literal["bpe", "unigram"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +63,9 @@ class TokenizerConfig:
     extension: the most that is appended."""
     character_coverage: float = 0.9995
     """Share of the corpus's characters that get a piece; letters of an alphabet always do."""
-    model_type: Literal["bpe", "unigram"] = "bpe"
-    """How pieces are found: bpe joins frequent neighbours, unigram keeps the likeliest."""
+    model_type: Literal["auto", "bpe", "unigram"] = "auto"
+    """How pieces are found: bpe joins frequent neighbours, unigram keeps the likeliest, as the
+    published tokenizer does; auto is bpe, or unigram where the corpus is too small for a bpe."""
     extend: Path | None = None
     """Tokenizer to extend, for example checkpoints/bpe.model: its ids and its way of cutting
     Chinese and English stay, and what the new language needs is appended."""
@@ -181,27 +185,38 @@ def _prepare(texts: Iterable[tuple[str, str | None]]) -> _Corpus:
 
 def _train(corpus: _Corpus, config: TokenizerConfig) -> tuple[bytes, list[str]]:
     """Return the model of ``corpus`` and what has to be said about it."""
-    model = _run_trainer(corpus, config)
-    if config.model_type == "bpe":
-        model = _cut_to_corpus(model, corpus.lines)
-    size = Tokenizer.from_bytes(model, config.output(".model")).vocab_size
     notices = []
-    if size < config.vocab_size:
+    kind: ModelType = "bpe" if config.model_type == "auto" else config.model_type
+    model = _model_of(corpus, config, kind)
+    if config.model_type == "auto" and _size(model) < min(config.vocab_size, SMALL_VOCABULARY):
         notices.append(
-            f"vocabulary lowered from {config.vocab_size} to {size} pieces: "
+            f"a bpe would have {_size(model)} pieces: the pieces are unigram, of which a small "
+            "corpus carries more"
+        )
+        model = _model_of(corpus, config, "unigram")
+    if _size(model) < config.vocab_size:
+        notices.append(
+            f"vocabulary lowered from {config.vocab_size} to {_size(model)} pieces: "
             f"this corpus carries no more ({len(corpus.lines)} texts)"
         )
-    if config.model_type == "bpe" and size < min(config.vocab_size, SMALL_VOCABULARY):
-        notices.append("of a small corpus, --model-type unigram carries more pieces")
     return model, notices
 
 
-def _run_trainer(corpus: _Corpus, config: TokenizerConfig) -> bytes:
+def _model_of(corpus: _Corpus, config: TokenizerConfig, kind: ModelType) -> bytes:
+    model = _run_trainer(corpus, config, kind)
+    return _cut_to_corpus(model, corpus.lines) if kind == "bpe" else model
+
+
+def _size(model: bytes) -> int:
+    return len(parse_model(model).pieces)
+
+
+def _run_trainer(corpus: _Corpus, config: TokenizerConfig, kind: ModelType) -> bytes:
     counts = Counter("".join(corpus.lines))
     model = io.BytesIO()
     settings: dict[str, Any] = {
         **SPECIAL_IDS,
-        "model_type": config.model_type,
+        "model_type": kind,
         "vocab_size": config.vocab_size,
         "hard_vocab_limit": False,
         "character_coverage": config.character_coverage,
@@ -241,10 +256,13 @@ def _training_failure(config: TokenizerConfig, message: str) -> TokenizerError:
 def _required_letters(counts: Counter[str], languages: Iterable[str]) -> str:
     """Return the letters that get a piece whatever their share: alphabets are small."""
     required = {c for c, count in counts.items() if count >= MIN_LETTER_COUNT and _is_cased(c)}
+    signs = set(WORD_SIGNS)
     for code in languages:
-        letters = find_language(code).letters
-        required.update((letters + LATIN).upper() if letters else "")
-    return "".join(sorted({c for c in required if _is_cased(c)} | set(WORD_SIGNS)))
+        language = find_language(code)
+        required.update((language.letters + LATIN).upper() if language.letters else "")
+        if language.middle_dot:
+            signs.add(MIDDLE_DOT)
+    return "".join(sorted({c for c in required if _is_cased(c)} | signs))
 
 
 def _is_cased(character: str) -> bool:
