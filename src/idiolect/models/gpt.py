@@ -115,7 +115,8 @@ class UnifiedVoice(nn.Module):
         dims: Sizes.
         conditioners: False leaves out the conformers, the perceivers and the emotion layers:
             training reads their outputs from the features.
-        dropout: Of embeddings, attention weights and residuals, while training.
+        dropout: Of embeddings and residuals, while training. Attention weights are kept: with
+            dropout among them no fused attention runs on a CPU, which is several times slower.
     """
 
     def __init__(self, dims: GptDims, *, conditioners: bool = True, dropout: float = 0.1) -> None:
@@ -381,7 +382,6 @@ class _CausalAttention(nn.Module):
         super().__init__()
         self.layer = layer
         self.num_heads = num_heads
-        self.dropout = dropout
         self.c_attn = _Conv1D(dim, 3 * dim)
         self.c_proj = _Conv1D(dim, dim)
         self.resid_dropout = nn.Dropout(dropout)
@@ -391,14 +391,7 @@ class _CausalAttention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, S, K]
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
-        y = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=keep,
-            is_causal=keep is None and x.shape[1] > 1,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keep, is_causal=keep is None)
         out: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).flatten(2)))  # [B, S, D]
         return out
 
