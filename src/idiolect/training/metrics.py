@@ -95,11 +95,10 @@ class MetricsLog:
 
     def __init__(self, folder: Path, *, first_step: int) -> None:
         self._path = check_output(folder / METRICS_FILE)
+        board = check_output(folder / TENSORBOARD_DIR)
         write_jsonl(self._path, _kept_records(self._path, first_step))
         self._file = self._path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(
-            str(check_output(folder / TENSORBOARD_DIR)), purge_step=first_step
-        )
+        self._board = SummaryWriter(str(board), purge_step=first_step)
 
     def close(self) -> None:
         """Close the files."""
