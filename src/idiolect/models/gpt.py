@@ -391,7 +391,9 @@ class _CausalAttention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, S, K]
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=keep, is_causal=keep is None)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=keep, is_causal=keep is None and x.shape[1] > 1
+        )
         out: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).flatten(2)))  # [B, S, D]
         return out
 
