@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from unittest import mock
 
 import pytest
 
@@ -75,3 +76,13 @@ def test_a_help_text_of_several_source_lines_is_one_paragraph(capsys):
         command(["--help"])
 
     assert "How many stay, the newest first." in capsys.readouterr().out
+
+
+def test_a_reader_that_has_read_enough_is_no_error(capfd):
+    def work(_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    with mock.patch("os.dup2"):
+        assert command([], work) == 0
+
+    assert capfd.readouterr().err == ""

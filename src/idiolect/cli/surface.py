@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
@@ -36,7 +37,6 @@ def run_command(
         description: What the command does, at the top of ``--help``.
     """
     set_up_logging()
-
     let_help_flow(config_type)
 
     def parse_and_work() -> None:
@@ -72,6 +72,10 @@ def run(command: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Who reads has read enough (``| head``); nothing more can be said, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         print(f"error: {error.strerror or error.args[-1]}{where}", file=sys.stderr)
