@@ -204,7 +204,9 @@ def open_state(checkpoint: Path) -> tuple[RunState, dict[str, Any], Path]:
             fix="name latest.pth in the folder of a run; other weights go to --base-checkpoint",
         )
     content = load_tensors(path, mmap=False)
-    if not isinstance(content, dict) or not content.keys() >= {"run", "optimizer"}:
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(part), dict) for part in ("run", "optimizer")
+    ):
         raise CheckpointError(
             "not the state of a run",
             where=str(path),
