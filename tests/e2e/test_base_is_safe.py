@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from clips import TEXTS, write_corpus
 
+from clips import TEXTS, write_corpus
 from idiolect.base.guard import BaseSnapshot
 from idiolect.cli.main import COMMANDS, main
 from idiolect.data.corpora import CORPORA
