@@ -6,9 +6,10 @@ requests never mix and a model that is swapped out finishes what it began.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Lock
 
@@ -26,7 +27,7 @@ from idiolect.base.units import SAMPLE_RATE
 from idiolect.models.emotion import EMOTIONS, EmotionReader, scale_weights
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.published import BaseFiles, load_gpt, locate_base
-from idiolect.registry.store import BASE_NAME, find_model
+from idiolect.registry.store import BASE_NAME, ModelFiles, find_model
 from idiolect.synthesis.sampling import SamplingSettings, generate_codes
 from idiolect.synthesis.stack import FrozenStack, PromptFeatures
 from idiolect.text.segments import split_segments
@@ -35,15 +36,22 @@ from idiolect.text.tokenizer import Tokenizer
 FULL_SCALE = 32767.0
 """The published code speaks in 16-bit units, as floats."""
 SPEED_RANGE = (0.5, 2.0)
+"""How many times as fast: the length of the mel is divided by it."""
 SEED_RANGE = (0, 2**63 - 1)
 SEGMENT_TOKENS_RANGE = (1, 10_000)
+PUBLISHED_NAMES = {"max_mel_tokens": "max_codes"}
+"""Keywords of the published call that have another name here."""
+TYPICAL_MASS = 0.9
+"""What the published call takes when typical sampling is asked for without a mass."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
     """A GPT and the tokenizer it was trained with."""
 
     name: str
+    version: tuple[Path, int]
+    """File of the weights and when it was written, in ns: an installation may replace it."""
     gpt: UnifiedVoice
     tokenizer: Tokenizer
     languages: tuple[str, ...]
@@ -110,8 +118,8 @@ class IndexTTS2:
         self.half = use_fp16 and self.device.type == "cuda"
         self.stack = FrozenStack.load(self.files, self.device)
         self._reader: EmotionReader | None = None
-        self._swap = Lock()
-        self._model = self._load(model or BASE_NAME)
+        self._loading = Lock()
+        self._model = self._load(self._find(model or BASE_NAME))
 
     @property
     def model(self) -> LoadedModel:
@@ -125,17 +133,25 @@ class IndexTTS2:
             RegistryError: ``name`` is not installed.
             CheckpointError: Its files are damaged or do not belong together.
         """
-        with self._swap:
-            if name != self._model.name:
-                self._model = self._load(name)
+        with self._loading:
+            found = self._find(name)
+            if _version_of(found) != self._model.version:
+                self._model = self._load(found)
             return self._model
 
-    def _load(self, name: str) -> LoadedModel:
-        found = find_model(name, self.models_dir, self.files)
+    def _find(self, name: str) -> ModelFiles:
+        return find_model(name, self.models_dir, self.files)
+
+    def _load(self, found: ModelFiles) -> LoadedModel:
+        version = _version_of(found)
         gpt = load_gpt(found.gpt, found.config.gpt).to(self.device).eval()
-        if self.half:
-            gpt.half()
-        return LoadedModel(name, gpt, Tokenizer.load(found.tokenizer), found.languages)
+        return LoadedModel(
+            name=found.name,
+            version=version,
+            gpt=gpt.half() if self.half else gpt,
+            tokenizer=Tokenizer.load(found.tokenizer),
+            languages=found.languages,
+        )
 
     def infer(  # noqa: PLR0913, PLR0917 -- the published signature
         self,
@@ -164,7 +180,7 @@ class IndexTTS2:
         Args:
             spk_audio_prompt: A clip of the voice; its first 15 s are heard.
             text: What to say.
-            output_path: A 16-bit WAV at 22 050 Hz is written there.
+            output_path: A 16-bit WAV at 22 050 Hz is written there; when streaming, at the end.
             emo_audio_prompt: A clip whose emotion is taken instead of the voice's own.
             emo_alpha: How much of that emotion, 0…1.
             emo_vector: Eight weights in the order of :data:`~idiolect.models.emotion.EMOTIONS`.
@@ -172,22 +188,25 @@ class IndexTTS2:
             emo_text: The text that the reader reads; ``text`` when None.
             use_random: Choose the rows of the emotion matrix at random.
             interval_silence: Silence between segments, in milliseconds.
-            verbose: Log segments, tokens and the seed.
+            verbose: Log the seed and the language.
             max_text_tokens_per_segment: Longer texts are cut into segments of at most so many.
             stream_return: Return an iterator of segments as they are made.
             more_segment_before: Keep the first segments short until so many tokens, for streaming.
             language: Code of the language of ``text``; that of the model when None.
             seed: Same seed, same sound; drawn when None.
             speed: 0.5…2; the sound is asked to be so much shorter.
-            **generation: Fields of :class:`SamplingSettings`, and ``max_mel_tokens``.
+            **generation: Fields of :class:`SamplingSettings`; and as the published call has them
+                ``max_mel_tokens`` for ``max_codes``, and ``typical_sampling``.
 
         Returns:
             ``output_path``, or (22050, int16 [n, 1]) without one, or an iterator of float waves
-            [1, n] in ±32767 when streaming.
+            [1, n] in ±32767, each followed by its silence, when streaming.
 
         Raises:
-            SynthesisError: A setting is out of range, or the model spoke nothing.
+            SynthesisError: A setting is out of range or unknown, or the model spoke nothing.
+            ConfigError: A setting of the sampling is out of range.
             DataError: A clip cannot be read.
+            GuardError: ``output_path`` lies in a base folder.
         """
         model = self._model
         if output_path is not None:
@@ -204,7 +223,9 @@ class IndexTTS2:
             emotion_weights=None if weights is None else scale_weights(weights, emo_alpha),
             random_emotion=use_random,
             max_segment_tokens=int(
-                _checked("max_text_tokens", max_text_tokens_per_segment, SEGMENT_TOKENS_RANGE)
+                _checked(
+                    "max_text_tokens_per_segment", max_text_tokens_per_segment, SEGMENT_TOKENS_RANGE
+                )
             ),
             quick_tokens=more_segment_before,
             seed=secrets.randbits(31) if seed is None else int(_checked("seed", seed, SEED_RANGE)),
@@ -215,15 +236,16 @@ class IndexTTS2:
             get_logger().info("seed %d, language %s", request.seed, request.language)
         waves = self._waves(model, request)
         if stream_return:
-            return _with_silence_after_each(waves, interval_silence)
-        return _finished(join_segments(list(waves), interval_silence), output_path)
+            return _streamed(waves, interval_silence, output_path)
+        return _finished(list(waves), interval_silence, output_path)
 
     def _weights(
         self, emo_vector: Sequence[float] | None, emo_text: str, *, use_emo_text: bool
     ) -> tuple[float, ...] | None:
         if use_emo_text:
-            if self._reader is None:
-                self._reader = EmotionReader.load(self.files.qwen_dir, self.device)
+            with self._loading:
+                if self._reader is None:
+                    self._reader = EmotionReader.load(self.files.qwen_dir, self.device)
             return self._reader.weights(emo_text)
         if emo_vector is None:
             return None
@@ -232,6 +254,11 @@ class IndexTTS2:
                 f"emo_vector has {len(emo_vector)} weights, not {len(EMOTIONS)}",
                 fix=f"give one for each of {', '.join(EMOTIONS)}",
             )
+        if not all(map(math.isfinite, emo_vector)):
+            raise SynthesisError(
+                f"emo_vector holds what is no number: {list(emo_vector)}",
+                fix="give weights of 0 to 1",
+            )
         return tuple(emo_vector)
 
     def _waves(self, model: LoadedModel, request: Request) -> Iterator[Tensor]:
@@ -239,11 +266,10 @@ class IndexTTS2:
         segments = segments_of(model, request)
         prompt = self.stack.prompt(request.prompt)
         generator = torch.Generator(self.device).manual_seed(request.seed)
-        emotion = self._emotion(model, prompt, request, generator)
-        latents = self._speaker_latents(model, prompt)
+        prefix = self._prefix(model, prompt, request, generator)
         heard = False
         for text_ids in track(segments, "speaking", unit="segments"):
-            wave = self._segment(model, prompt, latents, emotion, text_ids, request, generator)
+            wave = self._segment(model, prompt, prefix, text_ids, request, generator)
             if wave is None:
                 get_logger().warning("one segment came out empty and was left out")
                 continue
@@ -257,10 +283,17 @@ class IndexTTS2:
             )
 
     @torch.inference_mode()
-    def _speaker_latents(self, model: LoadedModel, prompt: PromptFeatures) -> Tensor:
-        return model.gpt.speaker_latents(prompt.features.to(_dtype(model.gpt)))
+    def _prefix(
+        self,
+        model: LoadedModel,
+        prompt: PromptFeatures,
+        request: Request,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the rows [1, 34, D] that stand before the text of every segment."""
+        latents = model.gpt.speaker_latents(prompt.features.to(_dtype(model.gpt)))
+        return model.gpt.prefix(latents, self._emotion(model, prompt, request, generator))
 
-    @torch.inference_mode()
     def _emotion(
         self,
         model: LoadedModel,
@@ -290,15 +323,13 @@ class IndexTTS2:
         self,
         model: LoadedModel,
         prompt: PromptFeatures,
-        latents: Tensor,
-        emotion: Tensor,
+        prefix: Tensor,
         text_ids: list[int],
         request: Request,
         generator: torch.Generator,
     ) -> Tensor | None:
         """Return the wave [1, n] of one segment, or None when the model stops at once."""
         ids = torch.tensor([text_ids], device=self.device)
-        prefix = model.gpt.prefix(latents, emotion)
         codes = generate_codes(model.gpt, prefix, ids, request.sampling, generator=generator)
         if codes.numel() == 0:
             return None
@@ -354,14 +385,18 @@ def sampling_settings(generation: dict[str, float | bool | None]) -> SamplingSet
     Raises:
         SynthesisError: A keyword is unknown.
     """
-    given = {("max_codes" if k == "max_mel_tokens" else k): v for k, v in generation.items()}
-    if given.pop("typical_sampling", False):
-        given.setdefault("typical_mass", 0.9)
+    given = {PUBLISHED_NAMES.get(name, name): value for name, value in generation.items()}
+    if "typical_sampling" in given:
+        mass = given.pop("typical_mass", None) or TYPICAL_MASS
+        given["typical_mass"] = mass if given.pop("typical_sampling") else None
+    if given.get("top_k", 0) is None:
+        given["top_k"] = 0
     known = {field.name for field in fields(SamplingSettings)}
-    for key in given:
-        if key not in known:
-            raise SynthesisError(f"unknown setting {key!r}", fix=did_you_mean(key, known))
-    return replace(SamplingSettings(), **given)  # type: ignore[arg-type]
+    for name in given:
+        if name not in known:
+            names = {*known, *PUBLISHED_NAMES, "typical_sampling"}
+            raise SynthesisError(f"unknown setting {name!r}", fix=did_you_mean(name, names))
+    return SamplingSettings(**given)  # type: ignore[arg-type]
 
 
 def _checked(name: str, value: float, limits: tuple[float, float]) -> float:
@@ -369,6 +404,10 @@ def _checked(name: str, value: float, limits: tuple[float, float]) -> float:
     if not low <= value <= high:
         raise SynthesisError(f"{name} {value} is out of range", fix=f"choose {low} to {high}")
     return value
+
+
+def _version_of(found: ModelFiles) -> tuple[Path, int]:
+    return found.gpt, found.gpt.stat().st_mtime_ns
 
 
 def _dtype(gpt: UnifiedVoice) -> torch.dtype:
@@ -390,14 +429,25 @@ def _silence(interval_ms: int) -> Tensor:
     return torch.zeros(1, max(0, int(SAMPLE_RATE * interval_ms / 1000)))
 
 
-def _with_silence_after_each(waves: Iterator[Tensor], interval_ms: int) -> Iterator[Tensor]:
+def _streamed(
+    waves: Iterator[Tensor], interval_ms: int, output_path: str | Path | None
+) -> Iterator[Tensor]:
+    """Yield each wave and the silence after it; then write all of it, if there is a path."""
+    heard = []
     for wave in waves:
         yield wave
         yield _silence(interval_ms)
+        if output_path is not None:
+            heard.append(wave)
+    if output_path is not None:
+        _finished(heard, interval_ms, output_path)
 
 
-def _finished(wave: Tensor, output_path: str | Path | None) -> Path | tuple[int, NDArray[np.int16]]:
-    """Write the whole wave, or return it as 16-bit samples."""
+def _finished(
+    waves: Sequence[Tensor], interval_ms: int, output_path: str | Path | None
+) -> Path | tuple[int, NDArray[np.int16]]:
+    """Write the waves as one, or return their samples as 16-bit numbers."""
+    wave = join_segments(waves, interval_ms)  # [1, n]
     if output_path is None:
         return SAMPLE_RATE, wave.to(torch.int16).T.numpy()
     path = Path(output_path)

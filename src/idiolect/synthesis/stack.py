@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from idiolect.audio.fbank import speaker_fbank
-from idiolect.audio.io import read_audio
+from idiolect.audio.io import probe_audio, read_audio
 from idiolect.audio.mel import LogMel
 from idiolect.audio.resample import resample_22k_to_16k
+from idiolect.base.errors import DataError
 from idiolect.base.hashes import sha256_file
 from idiolect.base.units import (
     MAX_PROMPT_SEC,
@@ -48,7 +49,7 @@ PROMPTS_KEPT = 16
 """How many prompts stay computed; one of 15 s is about 5 MB."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromptFeatures:
     """Everything that is read from the clip of a voice."""
 
@@ -106,8 +107,9 @@ class FrozenStack:
         """Return the features of the clip in ``path``; kept by content, so a changed file counts.
 
         Raises:
-            DataError: The clip cannot be read.
+            DataError: The clip cannot be read, or is too short.
         """
+        probe_audio(path)
         key = sha256_file(path)
         with self._lock:
             if key in self._prompts:
@@ -126,7 +128,7 @@ class FrozenStack:
         # The published code takes the speaker's 16 kHz signal from the 22.05 kHz one, and the
         # emotion's straight from the file.
         audio_16k = resample_22k_to_16k(audio)
-        features, _ = self.semantic([audio_16k[0]])
+        features = self._features(audio_16k, path)
         _, quantized = self.codec.quantize(features)
         mel = self.log_mel(audio)
         return PromptFeatures(
@@ -139,11 +141,24 @@ class FrozenStack:
 
     @torch.inference_mode()
     def emotion_features(self, path: Path) -> Tensor:
-        """Return the features [1, T, F] of the clip in ``path`` by the emotion route."""
-        features: Tensor = self.semantic([self._read(path, SEMANTIC_SAMPLE_RATE)[0]])[0]
+        """Return the features [1, T, F] of the clip in ``path`` by the emotion route.
+
+        Raises:
+            DataError: The clip cannot be read, or is too short.
+        """
+        return self._features(self._read(path, SEMANTIC_SAMPLE_RATE), path)
+
+    def _features(self, audio: Tensor, path: Path) -> Tensor:
+        """Return the features [1, T, F] of ``audio`` [1, N] at 16 kHz, read from ``path``."""
+        try:
+            features: Tensor = self.semantic([audio[0]])[0]
+        except DataError as error:
+            error.where = str(path)
+            raise
         return features
 
     def _read(self, path: Path, sample_rate: int) -> Tensor:
+        """Return what is heard of the clip in ``path``, [1, N] at ``sample_rate`` Hz."""
         audio, _ = read_audio(path, sample_rate)
         limit = seconds_to_samples(MAX_PROMPT_SEC, sample_rate)
         return torch.from_numpy(audio[:limit]).to(self.device)[None]
