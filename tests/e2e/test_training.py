@@ -369,7 +369,7 @@ def test_clips_without_sound_are_listed_and_too_many_are_refused(here, tmp_path)
     (tmp_path / "data/1.wav").write_bytes(b"not a sound")
     settings = config("silent", train_manifest=(str(manifest),), max_steps=1)
 
-    with pytest.raises(DataError, match="more than a tenth"):
+    with pytest.raises(DataError, match="more than 10%"):
         train(settings)
 
     result = train(replace(settings, allow_skips=True))

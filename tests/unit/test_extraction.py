@@ -23,6 +23,7 @@ from idiolect.data.extraction import (
     FeatureConfig,
     Listeners,
     extract_features,
+    extract_manifests,
     fingerprint_of,
 )
 from idiolect.data.features import Features, FeatureStore
@@ -246,13 +247,25 @@ def test_more_than_a_tenth_rejected_is_refused_and_what_was_done_is_kept(tmp_pat
     clips += [utterance("gone", root=tmp_path), utterance("lost", root=tmp_path)]
     extract_features(clips[:17], Stub(), tmp_path / "f")
 
-    with pytest.raises(DataError, match="more than a tenth of the 19 clips") as caught:
+    with pytest.raises(DataError, match="2 of 19 clips cannot be used, more than 10%") as caught:
         extract_features(clips, Stub(), tmp_path / "f")
 
     assert "gone: its audio cannot be read; no such audio file" in caught.value.problem
     assert "--allow-skips" in caught.value.fix
     assert (tmp_path / "f" / "rejected.jsonl").is_file()
     assert len(FeatureStore.open(tmp_path / "f")) == 17
+
+
+def test_a_bad_clip_in_a_small_validation_set_is_counted_over_all_manifests(tmp_path):
+    train = clips_in(tmp_path, **{f"c{i}": 1.0 for i in range(15)})
+    val = [*clips_in(tmp_path, v=1.0), utterance("gone", root=tmp_path)]
+    manifests = {tmp_path / "t/train.jsonl": train, tmp_path / "v/val.jsonl": val}
+
+    reports = list(extract_manifests(manifests, Stub(), FeatureConfig()))
+
+    assert [report.num_extracted for report in reports] == [15, 1]
+    assert reports[1].rejected == {UNREADABLE: ["gone"]}
+    assert reports[1].folder == tmp_path / "v/features" / Stub().fingerprint
 
 
 def test_values_that_are_no_numbers_are_rejected(tmp_path):

@@ -238,7 +238,7 @@ def test_one_speaker_with_one_clip_says_what_to_do(tmp_path):
         write_pairs(tmp_path / "p.jsonl", plan, tmp_path / "train.jsonl")
 
     assert ONLY_CLIP in str(caught.value)
-    assert "--self-pairs" in caught.value.fix
+    assert "--self-pairs, where the clip's own features are its prompt" in caught.value.fix
     assert not (tmp_path / "p.jsonl").exists()
     assert str(no_pairs_error(plan, tmp_path)).startswith("no pair can be made")
 
@@ -283,7 +283,7 @@ def test_the_command_refuses_to_leave_out_more_than_a_tenth(tmp_path, capsys):
 
     assert main(argv) == 2
     message = capsys.readouterr().err
-    assert f"2 of 10 clips cannot be paired, most because {ONLY_CLIP}" in message
+    assert f"2 of 10 clips cannot be paired, more than 10%; most because {ONLY_CLIP}" in message
     assert "--allow-skips" in message
     assert not (tmp_path / "train_paired.jsonl").exists()
 

@@ -203,7 +203,9 @@ def test_a_tenth_may_be_left_out_and_is_counted():
 
 
 def test_more_than_a_tenth_left_out_is_refused_unless_allowed():
-    with pytest.raises(DataError, match=r"2 of 10 targets would be left out:\n2: its text") as e:
+    with pytest.raises(
+        DataError, match=r"2 of 10 targets would be left out, more than 10%:\n2: its text"
+    ) as e:
         check_left_out([left_out(2, 10)], allow_skips=False)
 
     assert "--allow-skips" in e.value.fix
@@ -211,8 +213,10 @@ def test_more_than_a_tenth_left_out_is_refused_unless_allowed():
 
 
 def test_nothing_left_is_refused_even_when_skips_are_allowed():
-    with pytest.raises(DataError, match="3 of 3"):
+    with pytest.raises(DataError, match="3 of 3") as e:
         check_left_out([left_out(3, 3)], allow_skips=True)
+
+    assert "--allow-skips" not in e.value.fix
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_only():

@@ -69,12 +69,15 @@ class SynthesisError(UserError):
     """A request for speech cannot be met."""
 
 
-def summarize(faults: Iterable[str], *, limit: int = LISTED) -> str:
-    """Return ``faults`` one a line, the first ``limit`` of them, and how many more there are."""
+def summarize(faults: Iterable[str], *, unlisted: int = 0) -> str:
+    """Return the first of ``faults``, one a line, and how many more there are.
+
+    ``unlisted`` are faults that the caller only counted.
+    """
     listed = list(faults)
-    lines = listed[:limit]
-    if len(listed) > limit:
-        lines.append(f"... and {len(listed) - limit} more")
+    lines = listed[:LISTED]
+    if more := len(listed) - len(lines) + unlisted:
+        lines.append(f"... and {more} more")
     return "\n".join(lines)
 
 

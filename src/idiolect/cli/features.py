@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import UseAppendAction
+import tyro
 
 from idiolect.base.errors import ConfigError
 from idiolect.base.guard import BASE_DIR_NAME, check_output
 from idiolect.cli.surface import run_command
-from idiolect.data.extraction import Extractor, FeatureConfig, extract_features
-from idiolect.data.features import FEATURES_DIR, features_dir
+from idiolect.data.extraction import Extractor, FeatureConfig, extract_manifests
+from idiolect.data.features import FEATURES_DIR
 from idiolect.data.manifest import read_manifest
 from idiolect.data.pairs import is_paired, read_pairs
 from idiolect.models.published import locate_base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeaturesCommand(FeatureConfig):
-    """The flags of the command."""
+class FeaturesCommand:
+    """Which clips to listen to, with which networks, and how."""
 
-    manifest: UseAppendAction[tuple[Path, ...]]
+    manifest: tyro.conf.UseAppendAction[tuple[Path, ...]]
     """Manifest whose clips are listened to, raw or paired; repeatable."""
     base: Path = Path(BASE_DIR_NAME)
     """Folder of the base."""
@@ -33,15 +33,16 @@ class FeaturesCommand(FeatureConfig):
     """Where the base's auxiliary networks lie when they are not in its own folder."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto is the GPU where there is one."""
+    extraction: Annotated[FeatureConfig, tyro.conf.arg(name="")]
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "idiolect features") -> int:
     """Extract the features; return the exit code."""
     return run_command(
         FeaturesCommand,
         _extract,
         argv,
-        prog=prog or "idiolect features",
+        prog=prog,
         description="Extract semantic codes and prompt features. Training does this on its way; "
         "what is there already is not done again.",
     )
@@ -60,10 +61,8 @@ def _extract(flags: FeaturesCommand) -> None:
         check_output(manifest.parent / FEATURES_DIR)
     files = locate_base(flags.base, config_path=flags.config, aux_dir=flags.aux_dir)
     extractor = Extractor.from_base(files, device)
-    config = FeatureConfig(**{f.name: getattr(flags, f.name) for f in fields(FeatureConfig)})
-    for manifest in manifests:
-        folder = features_dir(manifest, extractor.fingerprint)
-        report = extract_features(list(read_manifest(manifest)), extractor, folder, config)
+    clips = {manifest: list(read_manifest(manifest)) for manifest in manifests}
+    for report in extract_manifests(clips, extractor, flags.extraction):
         print(report.summary())
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
-from idiolect.base.errors import ConfigError, DataError
+import tyro
+
+from idiolect.base.errors import ConfigError
 from idiolect.base.guard import check_output
 from idiolect.cli.surface import run_command
 from idiolect.data.manifest import read_manifest
@@ -14,6 +17,7 @@ from idiolect.data.pairs import (
     MENDS,
     PairConfig,
     PairPlan,
+    check_skipped,
     no_pairs_error,
     plan_pairs,
     write_pairs,
@@ -21,12 +25,11 @@ from idiolect.data.pairs import (
 from idiolect.data.split import sibling, validation_path
 
 EXAMPLES = 3
-MAX_SKIPPED_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairsCommand(PairConfig):
-    """The flags of the command."""
+class PairsCommand:
+    """What to pair, and how."""
 
     manifest: Path
     """Manifest to read (JSON Lines), for example data/catalan/train.jsonl."""
@@ -34,32 +37,32 @@ class PairsCommand(PairConfig):
     """Pairs to write; by default beside the manifest, with `_paired` in the name. When the
     manifest is a train.jsonl with a val.jsonl beside it, val pairs are written too, into the
     same folder and with `val` in place of `train`."""
+    config: Annotated[PairConfig, tyro.conf.arg(name="")]
     allow_skips: bool = False
     """Go on when more than a tenth of the clips cannot be paired."""
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "idiolect pairs") -> int:
     """Make the pairs; return the exit code."""
     return run_command(
         PairsCommand,
         _make_pairs,
         argv,
-        prog=prog or "idiolect pairs",
+        prog=prog,
         description="Choose prompts for each clip of a manifest: same speaker, other words, "
         "another recording where it is known.",
     )
 
 
 def _make_pairs(flags: PairsCommand) -> None:
-    config = PairConfig(**{f.name: getattr(flags, f.name) for f in fields(PairConfig)})
     output = flags.output or flags.manifest.with_name(f"{flags.manifest.stem}_paired.jsonl")
     validation = validation_path(flags.manifest)
     _check_outputs(flags.manifest, (output, sibling(output, "val")))
-    plan = plan_pairs(read_manifest(flags.manifest), config)
-    _check_skipped(plan, flags)
+    plan = plan_pairs(read_manifest(flags.manifest), flags.config)
+    check_skipped(plan, flags.manifest, allow_skips=flags.allow_skips)
     _write(output, plan, flags.manifest)
     if validation.is_file():
-        _make_validation_pairs(validation, sibling(output, "val"), config)
+        _make_validation_pairs(validation, sibling(output, "val"), flags.config)
 
 
 def _check_outputs(manifest: Path, outputs: Iterable[Path]) -> None:
@@ -89,24 +92,12 @@ def _make_validation_pairs(manifest: Path, output: Path, config: PairConfig) -> 
         print(f"no validation pairs: {no_pairs_error(plan, manifest)}")
 
 
-def _check_skipped(plan: PairPlan, flags: PairsCommand) -> None:
-    skipped = plan.skipped
-    if not plan.pairs or skipped.total() <= MAX_SKIPPED_SHARE * plan.num_clips or flags.allow_skips:
-        return
-    reason, _ = skipped.most_common(1)[0]
-    raise DataError(
-        f"{skipped.total()} of {plan.num_clips} clips cannot be paired, most because {reason}",
-        where=str(flags.manifest),
-        fix=f"{MENDS[reason]}; or give --allow-skips to train without them",
-    )
-
-
 def _write(output: Path, plan: PairPlan, manifest: Path) -> None:
     count = write_pairs(output, plan, manifest)
     targets = len({pair.target for pair in plan.pairs})
     print(f"wrote {count} pairs for {targets} of {plan.num_clips} clips to {output}")
     if plan.num_self_pairs:
-        print(f"  {plan.num_self_pairs} clips are their own prompt: no other clip fits them")
+        print(f"  {plan.num_self_pairs} clips are their own prompt: their own features serve")
     for reason, number in plan.skipped.most_common():
         examples = ", ".join(plan.unpaired[reason][:EXAMPLES])
         print(f"  left out {number} clips: {reason} (such as {examples})")

@@ -12,7 +12,7 @@ Letters: B clips, T code frames, F features, K codes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,6 +34,7 @@ from idiolect.base.guard import check_output
 from idiolect.base.hashes import sha256_file, sha256_text
 from idiolect.base.log import get_logger
 from idiolect.base.progress import Advance, progress
+from idiolect.base.skips import Skips
 from idiolect.base.units import (
     MAX_PROMPT_SEC,
     SEMANTIC_SAMPLE_RATE,
@@ -41,7 +42,13 @@ from idiolect.base.units import (
     samples_to_seconds,
     seconds_to_samples,
 )
-from idiolect.data.features import Features, FeatureStore, FeatureWriter, audio_key
+from idiolect.data.features import (
+    Features,
+    FeatureStore,
+    FeatureWriter,
+    audio_key,
+    features_dir,
+)
 from idiolect.data.manifest import Utterance
 from idiolect.models.checkpoint import Weights, load_tensors, parts_of
 from idiolect.models.codec import FactorizedQuantizer, SemanticCodec
@@ -65,7 +72,6 @@ MIN_CLIP_SEC = 0.1
 """A shorter clip has too few frames for the conditioners."""
 MAX_CLIP_SEC = 60.0
 """A longer clip has more codes than any model has positions, and could fill the memory."""
-MAX_REJECTED_SHARE = 0.1
 WINDOW_CLIPS = 256
 """Clips in memory at a time; they are sorted by length among themselves."""
 REJECTED_FILE = "rejected.jsonl"
@@ -237,28 +243,55 @@ def fingerprint_of(files: BaseFiles) -> str:
     return sha256_text("\n".join(parts))[:16]
 
 
+def extract_manifests(
+    clips: Mapping[Path, Sequence[Utterance]], extractor: Extractor, config: FeatureConfig
+) -> Iterator[ExtractionReport]:
+    """Extract the features of the clips of each manifest, and yield what came of it.
+
+    Clips that cannot be used are counted over all manifests: one in a small validation set is
+    no tenth of what a run needs.
+
+    Raises:
+        DataError: As :func:`extract_features`.
+    """
+    skips = Skips(num_all=sum(map(len, clips.values())), allowed=config.allow_skips)
+    for manifest, utterances in clips.items():
+        folder = features_dir(manifest, extractor.fingerprint)
+        yield extract_features(utterances, extractor, folder, config, skips=skips)
+
+
 def extract_features(
     utterances: Sequence[Utterance],
     extractor: Extractor,
     folder: Path,
     config: FeatureConfig | None = None,
+    *,
+    skips: Skips | None = None,
 ) -> ExtractionReport:
     """Put into ``folder`` the features of all ``utterances`` that it does not hold yet.
 
     It can be stopped at any time; the next call does the rest. Clips that cannot be used are
     counted by reason, and listed in ``rejected.jsonl`` in ``folder``.
 
+    Args:
+        utterances: The clips.
+        extractor: Listens to them.
+        folder: Of the features.
+        config: How it is done.
+        skips: Counts the clips that cannot be used; by default those of this call only.
+
     Raises:
         DataError: More than a tenth of the clips cannot be used, and that was not allowed.
     """
     config = config or FeatureConfig()
+    skips = skips or Skips(num_all=len(utterances), allowed=config.allow_skips)
     started = time.monotonic()
     check_output(folder / LOCK_FILE)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / LOCK_FILE):
         store = FeatureStore.open(folder)
         wanted = [u for u in utterances if u.id not in store or _is_changed(u, store)]
-        run = _Run(extractor, config, num_clips=len(utterances), report_path=folder / REJECTED_FILE)
+        run = _Run(extractor, config, skips, folder / REJECTED_FILE)
         header = {"fingerprint": extractor.fingerprint}
         with (
             FeatureWriter(folder, header=header) as writer,
@@ -292,11 +325,10 @@ class _Run:
     """One call of :func:`extract_features`: the limits of a batch, and the counts."""
 
     def __init__(
-        self, extractor: Extractor, config: FeatureConfig, *, num_clips: int, report_path: Path
+        self, extractor: Extractor, config: FeatureConfig, skips: Skips, report_path: Path
     ) -> None:
         self.extractor = extractor
-        self.config = config
-        self.num_clips = num_clips
+        self.skips = skips
         self.report_path = report_path
         self.batch_size = config.batch_size
         self.batch_sec = config.max_batch_sec
@@ -344,14 +376,14 @@ class _Run:
     def _reject(self, clips: Sequence[_Clip], advance: Advance) -> None:
         self.rejected += clips
         advance(len(clips))
-        too_many = len(self.rejected) > MAX_REJECTED_SHARE * self.num_clips
-        if clips and too_many and not self.config.allow_skips:
+        self.skips.num_skipped += len(clips)
+        if clips and self.skips.is_too_much:
             self.write_rejected()
+            listed = summarize(f"{c.utterance.id}: {c.reason}; {c.detail}" for c in self.rejected)
             raise DataError(
-                f"more than a tenth of the {self.num_clips} clips cannot be used:\n"
-                + summarize(f"{c.utterance.id}: {c.reason}; {c.detail}" for c in self.rejected),
+                f"{self.skips.problem('clips cannot be used')}:\n{listed}",
                 where=str(self.report_path),
-                fix="mend or remove these clips, or give --allow-skips",
+                fix=self.skips.fix("mend or remove these clips"),
             )
 
     def rejected_ids(self) -> dict[str, list[str]]:

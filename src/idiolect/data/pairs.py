@@ -29,6 +29,7 @@ from typing import Any
 
 from idiolect.base.errors import ConfigError, DataError, summarize
 from idiolect.base.files import read_jsonl, write_jsonl
+from idiolect.base.skips import Skips
 from idiolect.base.units import MAX_PROMPT_SEC
 from idiolect.data.manifest import Utterance
 
@@ -46,13 +47,15 @@ NO_PROMPT_LENGTH = "no other clip of its speaker has the length of a prompt"
 SAME_RECORDING = "all other clips of its speaker are cut from the same recording"
 SHARED_TEXT = "the other clips of its speaker share its text"
 
+SELF_PAIRS = "make pairs with --self-pairs, where the clip's own features are its prompt"
+
 MENDS = {
     OUTSIDE_LIMITS: "change --min-target-sec or --max-target-sec",
     ONLY_CLIP: "record one more clip of the speaker, merge speaker names that mean one person, or "
-    "give --self-pairs, which lets a clip prompt for itself",
+    + SELF_PAIRS,
     NO_PROMPT_LENGTH: "change --min-prompt-sec or --max-prompt-sec",
     SAME_RECORDING: "give --same-recording, which lets clips of one recording be paired",
-    SHARED_TEXT: "add clips of the speaker with other texts, or give --self-pairs",
+    SHARED_TEXT: f"add clips of the speaker with other texts, or {SELF_PAIRS}",
 }
 """What to do about each reason; the keys are all reasons there are."""
 
@@ -74,8 +77,9 @@ class PairConfig:
     max_target_sec: float = 36.0
     """Longest clip to be learnt, in seconds; the published GPT has room for 36."""
     self_pairs: bool = False
-    """Let a clip that has no other prompt be its own. The model can then read part of the answer
-    off its prompt, so this is for speakers who cannot record a second clip."""
+    """Let a clip that has no other prompt be its own: the prompt is then the features of the clip
+    itself, and the model can read part of the answer off them. For speakers who cannot record a
+    second clip."""
     same_recording: bool = False
     """Let prompt and target come from one recording (the `source` of the manifest)."""
     seed: int = 0
@@ -210,6 +214,24 @@ def read_pairs(path: Path) -> tuple[Path, list[Pair]]:
 def is_paired(path: Path) -> bool:
     """Return whether ``path`` holds pairs; anything else is taken for a manifest."""
     return "manifest" in next(read_jsonl(path), (0, {}))[1]
+
+
+def check_skipped(plan: PairPlan, manifest: Path, *, allow_skips: bool) -> None:
+    """Refuse a plan that leaves out too many clips; an empty one is refused when it is written.
+
+    Raises:
+        DataError: More than a tenth has no pair, and that was not allowed.
+    """
+    counts = plan.skipped
+    skips = Skips(num_all=plan.num_clips, num_skipped=counts.total(), allowed=allow_skips)
+    if not plan.pairs or not skips.is_too_much:
+        return
+    reason, _ = counts.most_common(1)[0]
+    raise DataError(
+        f"{skips.problem('clips cannot be paired')}; most because {reason}",
+        where=str(manifest),
+        fix=skips.fix(MENDS[reason], separator="; "),
+    )
 
 
 def no_pairs_error(plan: PairPlan, manifest: Path) -> DataError:

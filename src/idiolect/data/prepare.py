@@ -17,6 +17,7 @@ from idiolect.base.files import write_jsonl
 from idiolect.base.guard import check_output
 from idiolect.base.log import get_logger
 from idiolect.base.progress import progress
+from idiolect.base.skips import Skips
 from idiolect.data.language_names import codes_in_path, language_code
 from idiolect.data.manifest import Utterance, write_manifest
 from idiolect.data.measurements import Measured, MeasurementStore, measure_clips, num_workers
@@ -28,8 +29,8 @@ from idiolect.data.tally import Tally
 from idiolect.data.transcripts import Fault
 from idiolect.data.verdicts import Limits, Verdict, judge_clips, learn_norms, mend_of
 
-MAX_LEFT_OUT = 0.1
-"""Share of clips that may be left out without --allow-skips."""
+NEXT_MEND = "\n       "
+"""Puts each mend on a line of its own, below the first."""
 COPY_DIR = "audio"
 COPY_SAMPLE_RATE = 24_000
 """Hz of copies of clips with a higher rate; nothing here listens above 12 kHz."""
@@ -202,11 +203,11 @@ def _judge_and_write(
     write_jsonl(rejected, _rejections(source, verdicts(), tally, manifest.parent))
     split = plan_split(tally.speakers, config.val_share)
     title = f"Data: {manifest.parent.name or manifest.stem}"
-    too_many = tally.left_out_share > MAX_LEFT_OUT and not config.allow_skips
-    stopped = too_many or not tally.kept.clips
+    skips = Skips(num_all=tally.found, num_skipped=tally.left_out.clips, allowed=config.allow_skips)
+    stopped = skips.is_everything or skips.is_too_much
     write_report(page, tally, source, split, title=title, stopped=stopped)
     if stopped:
-        raise _left_out_error(tally, page)
+        raise _left_out_error(skips, tally, page)
     if config.copy:
         _copy_clips(verdicts(), tally.kept.clips, source, config, workers)
     validation = validation_path(manifest)
@@ -215,7 +216,7 @@ def _judge_and_write(
     return PrepareReport(
         found=tally.found,
         kept=tally.kept.clips,
-        left_out=Counter({reason: share.clips for reason, share in tally.reasons.items()}),
+        left_out=tally.reason_counts,
         kept_sec=tally.kept.seconds,
         speakers=len(tally.by_speaker),
         languages=tuple(sorted(tally.by_language)),
@@ -295,22 +296,31 @@ def _survey(source: Source, config: PrepareConfig) -> int:
             listed.append(f"{clip.where}: {clip.reason}{detail}")
     if not reasons:
         return num_clips
-    total = reasons.total()
-    shown = summarize([*listed, *[""] * (total - len(listed))])
-    problem = f"{total} of {total + num_clips} lines and files cannot be used:\n{shown}"
-    too_many = total > MAX_LEFT_OUT * (total + num_clips) and not config.allow_skips
-    if too_many or not num_clips:
-        raise DataError(problem, where=str(source.transcript.path), fix=_mends(reasons))
-    get_logger().warning("%s\n  fix: %s", problem, _mends(reasons, stopped=False))
+    skips = Skips(
+        num_all=reasons.total() + num_clips,
+        num_skipped=reasons.total(),
+        allowed=config.allow_skips,
+    )
+    shown = summarize(listed, unlisted=reasons.total() - len(listed))
+    what = "lines and files cannot be used"
+    if skips.is_everything or skips.is_too_much:
+        raise DataError(
+            f"{skips.problem(what)}:\n{shown}",
+            where=str(source.transcript.path),
+            fix=skips.fix(_mends(reasons), separator=NEXT_MEND),
+        )
+    get_logger().warning(
+        "%d of %d %s:\n%s\n  fix: %s",
+        *(skips.num_skipped, skips.num_all, what, shown, _mends(reasons)),
+    )
     return num_clips
 
 
-def _mends(reasons: Counter[str], *, stopped: bool = True) -> str:
+def _mends(reasons: Counter[str]) -> str:
     """Return what to do about the reasons, the most frequent first."""
-    lines = [f"{reason}: {mend_of(reason)}" for reason, _ in reasons.most_common(LISTED)]
-    if stopped:
-        lines.append("or give --allow-skips to go on without them")
-    return "\n       ".join(lines)
+    return NEXT_MEND.join(
+        f"{reason}: {mend_of(reason)}" for reason, _ in reasons.most_common(LISTED)
+    )
 
 
 def _rejections(
@@ -342,14 +352,13 @@ def _reason_of(fault: Verdict | Fault) -> dict[str, Any]:
     return {"reason": fault.reason, "detail": fault.detail, "fix": mend_of(fault.reason)}
 
 
-def _left_out_error(tally: Tally, page: Path) -> DataError:
-    reasons = Counter({reason: share.clips for reason, share in tally.reasons.items()})
+def _left_out_error(skips: Skips, tally: Tally, page: Path) -> DataError:
+    reasons = tally.reason_counts
     listed = summarize(f"{count} x {reason}" for reason, count in reasons.most_common())
     return DataError(
-        f"{tally.left_out.clips} of {tally.found} clips are left out, more than "
-        f"{MAX_LEFT_OUT:.0%}; no manifest is written:\n{listed}",
+        f"{skips.problem('clips are left out')}; no manifest is written:\n{listed}",
         where=f"each clip with its reason: {page}",
-        fix=_mends(reasons),
+        fix=skips.fix(_mends(reasons), separator=NEXT_MEND),
     )
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from idiolect.base.errors import DataError, TokenizerError, summarize
 from idiolect.base.progress import track
+from idiolect.base.skips import Skips
 from idiolect.data.batches import GptSample
 from idiolect.data.features import Features
 from idiolect.data.manifest import Utterance, read_manifest
@@ -40,7 +41,6 @@ from idiolect.text.tokenizer import Tokenizer
 HELD_OUT_SHARE = 0.02
 MAX_HELD_OUT = 200
 """A held-out share is measured on at each validation; more clips cost time and tell no more."""
-MAX_LEFT_OUT_SHARE = 0.1
 
 NO_FEATURES = "its audio gave no features"
 NO_PROMPT_FEATURES = "the audio of its prompts gave no features"
@@ -274,14 +274,15 @@ def check_left_out(sources: Sequence[EncodedSource], *, allow_skips: bool) -> Co
         DataError: Nothing is left; or more than a tenth is left out and that was not allowed.
     """
     reasons = Counter(reason for s in sources for reason in s.left_out.values())
-    kept, lost = sum(len(s.text_ids) for s in sources), reasons.total()
-    if kept and (allow_skips or lost <= MAX_LEFT_OUT_SHARE * (kept + lost)):
+    num_all = sum(len(s.text_ids) for s in sources) + reasons.total()
+    skips = Skips(num_all=num_all, num_skipped=reasons.total(), allowed=allow_skips)
+    if not (skips.is_everything or skips.is_too_much):
         return reasons
     listing = summarize(f"{count}: {reason}" for reason, count in reasons.most_common())
     raise DataError(
-        f"{lost} of {kept + lost} targets would be left out:\n{listing}",
+        f"{skips.problem('targets would be left out')}:\n{listing}",
         where=", ".join(str(s.source.spec.path) for s in sources),
-        fix="mend these clips" + (", or give --allow-skips" if kept else ""),
+        fix=skips.fix("mend these clips"),
     )
 
 

@@ -63,6 +63,11 @@ class Tally:
         return self.kept.clips + self.left_out.clips
 
     @property
+    def reason_counts(self) -> Counter[str]:
+        """How many clips each reason left out."""
+        return Counter({reason: share.clips for reason, share in self.reasons.items()})
+
+    @property
     def left_out_share(self) -> float:
         """Which share of what was found is left out, 0 to 1."""
         return self.left_out.clips / self.found if self.found else 0.0

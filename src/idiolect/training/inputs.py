@@ -12,8 +12,9 @@ from idiolect.base.errors import DataError
 from idiolect.base.files import write_jsonl
 from idiolect.base.guard import BaseSnapshot, check_output
 from idiolect.base.log import get_logger
-from idiolect.data.extraction import Extractor, FeatureConfig, extract_features
-from idiolect.data.features import FEATURES_DIR, FeatureStore, features_dir
+from idiolect.data.extraction import Extractor, FeatureConfig, extract_manifests
+from idiolect.data.features import FEATURES_DIR, FeatureStore
+from idiolect.data.manifest import Utterance
 from idiolect.data.samples import (
     EncodedSource,
     SampleSource,
@@ -110,7 +111,7 @@ def prepare_data(
     check_left_out(encoded, allow_skips=config.allow_skips)
     _tell_unknown(encoded, inputs.tokenizer)
     stores = _extract([e.source for e in encoded], inputs.files, config, device)
-    samples = [add_features(e, store, dims) for e, store in zip(encoded, stores, strict=True)]
+    samples = [add_features(e, stores[e.source.manifest], dims) for e in encoded]
     write_jsonl(report, (line for source in samples for line in _left_out_lines(source)))
     reasons = check_left_out(samples, allow_skips=config.allow_skips)
     for reason, count in reasons.most_common():
@@ -118,7 +119,11 @@ def prepare_data(
     train, val = samples[: len(inputs.train)], samples[len(inputs.train) :]
     for source in samples:
         if not source.text_ids:
-            raise DataError("nothing of it can be used", where=str(source.source.spec.path))
+            raise DataError(
+                "nothing of this manifest can be used",
+                where=str(source.source.spec.path),
+                fix=f"see why in {report}, or leave the manifest out",
+            )
     return TrainingData(train=train, val=val, left_out=dict(reasons))
 
 
@@ -141,17 +146,22 @@ def _with_validation(source: Source) -> tuple[Source, Source]:
 
 def _extract(
     sources: Sequence[Source], files: BaseFiles, config: TrainConfig, device: torch.device
-) -> list[FeatureStore]:
-    """Return the features of each source; the networks are loaded only if some are missing."""
+) -> dict[Path, FeatureStore]:
+    """Return the features of each manifest; the networks are loaded only if some are missing."""
     extractor = Extractor.from_base(files, device)
     settings = FeatureConfig(batch_size=config.feature_batch, allow_skips=config.allow_skips)
-    stores = []
-    for source in sources:
-        folder = features_dir(source.manifest, extractor.fingerprint)
-        wanted = source.clip_ids
-        clips = [u for u in source.utterances.values() if u.id in wanted]
-        get_logger().info("%s", extract_features(clips, extractor, folder, settings).summary())
-        stores.append(FeatureStore.open(folder))
+    wanted: dict[Path, dict[str, Utterance]] = {}
+    for source in sources:  # two may be halves of one manifest
+        ids = source.clip_ids
+        clips = {i: u for i, u in source.utterances.items() if i in ids}
+        wanted.setdefault(source.manifest, {}).update(clips)
+    listed = {manifest: list(clips.values()) for manifest, clips in wanted.items()}
+    stores = {}
+    for manifest, report in zip(
+        listed, extract_manifests(listed, extractor, settings), strict=True
+    ):
+        get_logger().info("%s", report.summary())
+        stores[manifest] = FeatureStore.open(report.folder)
     return stores
 
 
