@@ -63,7 +63,7 @@ def test_good_clips_are_kept():
 
 
 def test_a_text_of_another_clip_is_found_by_how_fast_it_would_be():
-    fast = clip(101, TEXT * 3, seconds=2.5)
+    fast = clip(101, TEXT * 3, seconds=3.4)
     slow = clip(102, "Sí, i després res més.", seconds=12.0)
 
     found = verdicts([*many(), fast, slow])[-2:]
@@ -91,7 +91,7 @@ def test_without_enough_clips_only_the_impossible_is_refused():
     found = verdicts([clip(1, "Sí.", seconds=9.0), clip(2, TEXT * 5, seconds=1.0)])
 
     assert [v.reason for v in found] == ["", "the text is too long for the sound"]
-    assert found[1].detail.endswith("nobody says more than 45")
+    assert found[1].detail.endswith("nobody says more than 30")
 
 
 def test_of_two_equal_sounds_with_one_text_the_first_is_kept():

@@ -69,8 +69,8 @@ SHORT_TEXT_LETTERS = 8
 """A text of so many letters may differ twice as much: pauses weigh more in it."""
 MAD_TO_SPREAD = 1.4826
 """Median absolute deviation to standard deviation, for a normal distribution."""
-MAX_LETTERS_A_SEC = 45.0
-"""Nobody speaks faster."""
+MAX_LETTERS_A_SEC = 30.0
+"""Over sound without its pauses; fast speech stays below 25, and nobody can be followed at 30."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
