@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from idiolect.base.units import format_duration
 from idiolect.cli.surface import run_command
@@ -16,25 +16,25 @@ from idiolect.data.corpora import AUDIO_DIR, CORPORA, LICENCE_FILE, TRANSCRIPT_F
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusCommand:
-    """The flags of the command."""
+    """What to fetch, and where to."""
 
     archive: Positional[Literal["debian"]]
     """Where the corpus lies."""
-    name: Positional[str]
+    name: Annotated[Positional[str], arg(metavar="NAME")]
     """Which corpus: the name of a package."""
-    dir: Positional[Path]
+    dir: Annotated[Positional[Path], arg(metavar="DIR")]
     """New folder for its audio and transcript."""
     language: str | None = None
     """Which language, of a corpus that has several."""
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "idiolect corpus") -> int:
     """Fetch a corpus; return the exit code."""
     return run_command(
         CorpusCommand,
         _fetch,
         argv,
-        prog=prog or "idiolect corpus",
+        prog=prog,
         description="Fetch a corpus of real speech and lay it out as audio and a transcript. "
         f"Known: {', '.join(CORPORA)}.",
     )

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from idiolect.base.guard import BASE_DIR_NAME
 from idiolect.cli.surface import run_command
 from idiolect.models.download import DownloadConfig, download_base
 
@@ -18,7 +19,7 @@ class DownloadCommand:
     """Where to put the base, and where from."""
 
     config: Annotated[DownloadConfig, tyro.conf.arg(name="")]
-    dir: tyro.conf.Positional[Path] = Path("checkpoints")
+    dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="[DIR]")] = Path(BASE_DIR_NAME)
     """Folder of the base."""
 
 

@@ -14,13 +14,13 @@ SPLITS = {
 }
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "idiolect prepare") -> int:
     """Prepare a data set; return the exit code."""
     return run_command(
         PrepareConfig,
         lambda config: _print(prepare(config)),
         argv,
-        prog=prog or "idiolect prepare",
+        prog=prog,
         description="Check recordings and what is said in them, and write the manifests for "
         "training and validation. The same command goes on after an interruption.",
     )
