@@ -31,10 +31,22 @@ def set_up_logging(*, verbose: bool = False) -> None:
     """Send the project's notices to standard error, one line each; call once a process."""
     logger = get_logger()
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = logging.StreamHandler(_StandardError())
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+class _StandardError:
+    """Standard error as it is when a line is written: a progress bar puts its own in its place,
+    which writes above the bar.
+    """
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def log_to_file(path: Path) -> logging.Handler:

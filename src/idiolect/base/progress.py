@@ -34,16 +34,21 @@ LINE_EVERY_SEC = 10.0
 
 
 @contextmanager
-def progress(label: str, total: int | None, *, unit: str = "") -> Iterator[Advance]:
+def progress(
+    label: str, total: int | None, *, unit: str = "", reports_itself: bool = False
+) -> Iterator[Advance]:
     """Yield a function that advances a bar over ``total`` units of work by its argument.
 
     Args:
         label: What is being done, in a few words.
         total: How many units there are; None when unknown.
         unit: What one unit is, for the lines of a log: ``clips``, ``steps``.
+        reports_itself: The work writes lines with its progress; a log then gets no others.
     """
     if sys.stderr.isatty():
         yield from _bar(label, total)
+    elif reports_itself:
+        yield lambda _: None
     else:
         yield from _lines(label, total, unit)
 

@@ -246,7 +246,7 @@ class _Run:
                 self.state.first_scores = self._validate(model, log)
             with (
                 stopping_on_signals() as stop_asked,
-                progress("training", todo, unit="steps") as advance,
+                progress("training", todo, reports_itself=True) as advance,
             ):
                 train_steps(
                     model,
