@@ -12,15 +12,14 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idiolect.audio.io import write_wav
 from idiolect.base.files import write_text
+from idiolect.base.units import SAMPLE_RATE
 
-SAMPLE_RATE: Final = 22_050
 LETTER_SEC = 0.075
 PAUSE_SEC = 0.12
 FADE_SEC = 0.012

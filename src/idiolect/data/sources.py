@@ -43,6 +43,7 @@ SOURCE_MENDS = LINE_MENDS | {
 """What to do about each reason a clip can be left out for before it is heard."""
 
 MANY_SHARE = 0.9
+"""A column tells the speakers when at least so many rows have one."""
 SPEAKER_WORDS = ("auto", "column", "folder", "name", "one")
 NAME_PATTERN = re.compile(r"(?:^|/)([^/_-]+)[_-][^/]*$")
 """The speaker in ``marta_0001.wav``: what stands before the first ``_`` or ``-``."""

@@ -51,6 +51,7 @@ QUOTING = (",", ";")
 STEADY_SHARE = 0.8
 """A number of columns that so many lines have is that of the table."""
 MANY_SHARE = 0.5
+"""A column is another spelling of the text when more than so many of its fields look like it."""
 MAX_SPEAKER_WORDS = 3
 QUOTED = re.compile(r'^"((?:[^"]|"")*"")(?:[^"]|"")*"$')
 """A field in quotes with doubled quotes inside: quotes that belong to the file, not the text."""

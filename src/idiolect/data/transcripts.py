@@ -120,7 +120,11 @@ def open_transcript(path: Path | None, audio: FileIndex) -> Transcript:
     if path.is_dir():
         return _in_folder(path, audio)
     if not path.is_file():
-        raise DataError(f"no such file: {path}", where="--transcript-file")
+        raise DataError(
+            f"no such file: {path}",
+            where="--transcript-file",
+            fix="name the transcript; left out, it is looked for beside the audio",
+        )
     head = [line for _, line, damage in islice(read_lines(path), SAMPLE_LINES) if not damage]
     if not head:
         raise DataError("the transcript holds no readable line", where=str(path), fix=ASK_FOR_UTF8)
@@ -132,11 +136,11 @@ def _by_looking(path: Path, head: list[str], audio: FileIndex) -> Transcript:
     if path.suffix.lower() in SUBTITLE_SUFFIXES or any(CUE_TIMES.match(line) for line in head):
         return _subtitles([path], path, audio)
     if head[0].lstrip().startswith("{"):
-        return Transcript(form="JSON Lines", path=path, rows=lambda: _json_rows(path))
+        return Transcript(form="JSON Lines", path=path, rows=lambda: _rows(path, _json_row))
     if (path.parent / "utt2spk").is_file() or (path.parent / "wav.scp").is_file():
         return Transcript(form="Kaldi", path=path, rows=lambda: _kaldi_rows(path))
     if all(FESTIVAL_LINE.match(line) for line in head):
-        return Transcript(form="Festival", path=path, rows=lambda: _festival_rows(path))
+        return Transcript(form="Festival", path=path, rows=lambda: _rows(path, _festival_row))
     columns = find_columns(head, audio, path)
     return Transcript(
         form=columns.form,
@@ -172,33 +176,31 @@ def _in_folder(folder: Path, audio: FileIndex) -> Transcript:
     )
 
 
-def _table_rows(path: Path, columns: Columns) -> Iterator[Row | Fault]:
-    lines = read_lines(path)
-    if columns.has_header:
-        next(lines)
-    for number, line, damage in lines:
+def _rows(
+    path: Path, parse: Callable[[str, str], Row | Fault], *, skipped_lines: int = 0
+) -> Iterator[Row | Fault]:
+    """Yield what ``parse`` makes of each line and of where it stands."""
+    for number, line, damage in islice(read_lines(path), skipped_lines, None):
         where = f"{path}:{number}"
-        if damage:
-            yield Fault(reason=NOT_UTF8, where=where, detail=damage)
-            continue
+        yield Fault(reason=NOT_UTF8, where=where, detail=damage) if damage else parse(line, where)
+
+
+def _table_rows(path: Path, columns: Columns) -> Iterator[Row | Fault]:
+    def parse(line: str, where: str) -> Row | Fault:
         fields = columns.split(line)
         if len(fields) < columns.needed:
             detail = f"{len(fields)} of {columns.needed}: {line[:60]!r}"
-            yield Fault(reason=NO_COLUMNS, where=where, detail=detail, name=fields[0])
-        else:
-            yield _row_of(columns.named(fields), where)
+            return Fault(reason=NO_COLUMNS, where=where, detail=detail, name=fields[0])
+        return _row_of(columns.named(fields), where)
+
+    return _rows(path, parse, skipped_lines=int(columns.has_header))
 
 
-def _json_rows(path: Path) -> Iterator[Row | Fault]:
-    for number, line, damage in read_lines(path):
-        where = f"{path}:{number}"
-        record, problem = ({}, "") if damage else parse_record(line)
-        if damage or problem:
-            yield Fault(
-                reason=NOT_UTF8 if damage else NOT_JSON, where=where, detail=damage or problem
-            )
-        else:
-            yield _row_of(named_columns(record), where)
+def _json_row(line: str, where: str) -> Row | Fault:
+    record, problem = parse_record(line)
+    if problem:
+        return Fault(reason=NOT_JSON, where=where, detail=problem)
+    return _row_of(named_columns(record), where)
 
 
 def _row_of(values: dict[str, Any], where: str) -> Row | Fault:
@@ -269,21 +271,19 @@ def _kaldi_rows(text: Path) -> Iterator[Row | Fault]:
     speakers, audio, languages, segments = (
         _kaldi_map(text.with_name(name)) for name in ("utt2spk", "wav.scp", "utt2lang", "segments")
     )
-    for number, line, damage in read_lines(text):
-        where = f"{text}:{number}"
-        if damage:
-            yield Fault(reason=NOT_UTF8, where=where, detail=damage)
-            continue
+
+    def parse(line: str, where: str) -> Row | Fault:
         utterance, _, words = line.strip().partition(" ") if " " in line else line.partition("\t")
         recording, _, times = segments.get(utterance, utterance).partition(" ")
         name = audio.get(recording, recording)
         if name.endswith("|"):
-            yield Fault(reason=A_COMMAND, where=where, detail=name, name=utterance)
-            continue
+            return Fault(reason=A_COMMAND, where=where, detail=name, name=utterance)
         start, _, end = times.partition(" ")
         values: dict[str, Any] = {"id": utterance, "audio": name, "text": words}
         values |= {"speaker": speakers.get(utterance), "language": languages.get(utterance)}
-        yield _row_of(values | {"start": start, "end": end}, where)
+        return _row_of(values | {"start": start, "end": end}, where)
+
+    return _rows(text, parse)
 
 
 def _kaldi_map(path: Path) -> dict[str, str]:
@@ -294,16 +294,11 @@ def _kaldi_map(path: Path) -> dict[str, str]:
     return {pair[0]: " ".join(pair[1].split()) for pair in pairs if len(pair) == 2}
 
 
-def _festival_rows(path: Path) -> Iterator[Row | Fault]:
-    for number, line, damage in read_lines(path):
-        where = f"{path}:{number}"
-        match = FESTIVAL_LINE.match(line)
-        if damage:
-            yield Fault(reason=NOT_UTF8, where=where, detail=damage)
-        elif match is None:
-            yield Fault(reason=NO_COLUMNS, where=where, detail=repr(line[:60]))
-        else:
-            yield _row_of({"audio": match[1], "text": match[2].replace('\\"', '"')}, where)
+def _festival_row(line: str, where: str) -> Row | Fault:
+    match = FESTIVAL_LINE.match(line)
+    if match is None:
+        return Fault(reason=NO_COLUMNS, where=where, detail=repr(line[:60]))
+    return _row_of({"audio": match[1], "text": match[2].replace('\\"', '"')}, where)
 
 
 def _text_file_rows(texts: FileIndex) -> Iterator[Row | Fault]:
