@@ -31,6 +31,7 @@ from idiolect.models.published import (
     load_vocoder,
     locate_base,
 )
+from idiolect.registry.detect import fits
 from idiolect.registry.entry import format_memory
 from idiolect.registry.store import list_models
 from idiolect.text.tokenizer import Tokenizer
@@ -153,14 +154,14 @@ def _networks(files: BaseFiles) -> Iterator[Finding]:
 
 def _tokenizer(files: BaseFiles) -> Finding:
     try:
-        tokenizer, rows = Tokenizer.load(files.tokenizer), read_header(files.gpt).text_rows
+        tokenizer, outline = Tokenizer.load(files.tokenizer), read_header(files.gpt)
     except UserError as error:
         return _fault(error)
-    if rows != tokenizer.vocab_size + 1:
+    if not fits(tokenizer, outline):
         return Finding(
             level="fault",
             text=f"{files.tokenizer.name} has {tokenizer.vocab_size} pieces, but "
-            f"{files.gpt.name} has {rows} text rows: they are not of one base",
+            f"{files.gpt.name} has {outline.text_rows} text rows: they are not of one base",
             fix="download both from one source again",
         )
     return Finding(level="ok", text=f"the tokenizer has {tokenizer.vocab_size} pieces and fits")
@@ -202,18 +203,20 @@ def _devices(files: BaseFiles | None) -> Iterator[Finding]:
         yield Finding(level="note", text="no GPU: everything runs on the CPU, slowly")
         return
     for index in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(index)
+        left_bytes, total_bytes = torch.cuda.mem_get_info(index)
         name = torch.cuda.get_device_name(index)
-        memory = f"{format_memory(free)} of {format_memory(total)} are free"
+        memory = f"{format_memory(left_bytes)} of {format_memory(total_bytes)} are free"
         yield Finding(level="ok", text=f"GPU {index}, {name}: {memory}")
         if files is not None:
-            yield _fit("speaking", base_bytes(files), free, index)
-            yield _fit("full fine-tuning", TRAINING_COPIES * trained_bytes(files), free, index)
+            yield _fit("speaking", base_bytes(files), left_bytes, index)
+            yield _fit(
+                "full fine-tuning", TRAINING_COPIES * trained_bytes(files), left_bytes, index
+            )
 
 
-def _fit(what: str, needed: int, free: int, index: int) -> Finding:
-    text = f"{what} takes about {format_memory(needed)} (estimate)"
-    if needed <= free:
+def _fit(what: str, needed_bytes: int, left_bytes: int, index: int) -> Finding:
+    text = f"{what} takes about {format_memory(needed_bytes)} (estimate)"
+    if needed_bytes <= left_bytes:
         return Finding(level="ok", text=f"{text}: fits GPU {index}")
     return Finding(
         level="note",
@@ -223,14 +226,14 @@ def _fit(what: str, needed: int, free: int, index: int) -> Finding:
 
 
 def _disk(files: BaseFiles | None) -> Finding:
-    free = free_bytes(Path.cwd())
-    text = f"{format_bytes(free)} are free in the working folder"
+    left_bytes = free_bytes(Path.cwd())
+    text = f"{format_bytes(left_bytes)} are free in the working folder"
     if files is None:
         return Finding(level="ok", text=text)
-    weights = CHECKPOINTS_KEPT * read_header(files.gpt).weight_bytes
-    needed = weights + OPTIMIZER_COPIES * trained_bytes(files)
-    text += f"; a training keeps about {format_bytes(needed)}"
-    if free >= needed:
+    kept_bytes = CHECKPOINTS_KEPT * read_header(files.gpt).weight_bytes
+    needed_bytes = kept_bytes + OPTIMIZER_COPIES * trained_bytes(files)
+    text += f"; a training keeps about {format_bytes(needed_bytes)}"
+    if left_bytes >= needed_bytes:
         return Finding(level="ok", text=text)
     return Finding(level="note", text=text, fix="make room, or put --output-dir on another disk")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from idiolect.base.config import from_mapping, to_mapping
 from idiolect.base.errors import ConfigError, DataError, RegistryError
 from idiolect.base.files import read_json, write_json
 from idiolect.base.units import format_bytes
+from idiolect.models.checkpoint import CheckpointHeader
 
 GPT_PREFIX = "gpt_"
 UNKNOWN_LANGUAGE = "?"
@@ -73,6 +74,21 @@ class ModelEntry:
         """As the guide prints it, ``VRAM: 8.1 GB``, and whether it was measured."""
         origin = "measured" if self.vram_is_measured else "estimate"
         return f"VRAM: {format_memory(self.vram_bytes)} ({origin})"
+
+
+def with_header(entry: ModelEntry, header: CheckpointHeader) -> ModelEntry:
+    """Return ``entry`` with what the weights say of themselves."""
+    return replace(
+        entry,
+        languages=header.languages,
+        version=header.base_version,
+        step=header.step,
+        base_sha256=header.base_sha256,
+        front_end=header.front_end,
+        licence=header.licence,
+        data=header.data,
+        scores=header.scores,
+    )
 
 
 def format_memory(size_bytes: int) -> str:

@@ -48,6 +48,7 @@ from idiolect.registry.entry import (
     entry_path,
     read_entry,
     tokenizer_name,
+    with_header,
     write_entry,
 )
 from idiolect.registry.store import BASE_NAME, check_pair, rebuild_index, verify_model
@@ -222,8 +223,8 @@ def _check_weights(shapes: Shapes, base: BaseFiles | None, *, where: Path) -> No
 def _check_disk(folder: Path, size_bytes: int) -> None:
     if (free := free_bytes(folder)) < size_bytes + DISK_RESERVE_BYTES:
         raise RegistryError(
-            f"{format_bytes(free)} are free in {folder}, and the model takes "
-            f"{format_bytes(size_bytes)}",
+            f"{format_bytes(free)} are free, and the model takes {format_bytes(size_bytes)}",
+            where=str(folder),
             fix="make room, or choose another --output-dir",
         )
 
@@ -326,11 +327,10 @@ def _write(plan: InstallPlan, config: InstallConfig, entry: ModelEntry) -> Model
 
 def _entry(plan: InstallPlan, config: InstallConfig) -> ModelEntry:
     """Return the entry without the hashes of files that are not written yet."""
-    header, outline = plan.header, plan.outline
-    return ModelEntry(
+    outline = plan.outline
+    entry = ModelEntry(
         name=plan.name,
         description=config.description,
-        languages=header.languages,
         checkpoint=FileRecord(name=checkpoint_name(plan.name), size_bytes=outline.weight_bytes),
         tokenizer=FileRecord(
             name=tokenizer_name(plan.name),
@@ -338,17 +338,11 @@ def _entry(plan: InstallPlan, config: InstallConfig) -> ModelEntry:
             sha256=plan.tokenizer.sha256,
         ),
         vocab_size=plan.tokenizer.vocab_size,
-        version=header.base_version,
-        step=header.step,
-        base_sha256=header.base_sha256,
         source_sha256=plan.source_sha256,
-        front_end=header.front_end,
-        licence=header.licence,
-        data=header.data,
-        scores=header.scores,
         weight_bytes=outline.weight_bytes,
         vram_bytes=model_bytes(outline, plan.base) if plan.base else outline.weight_bytes,
     )
+    return with_header(entry, plan.header)
 
 
 def _record(path: Path) -> FileRecord:

@@ -28,6 +28,7 @@ from idiolect.registry.entry import (
     entry_path,
     name_of,
     read_entry,
+    with_header,
     write_entry,
 )
 from idiolect.text.tokenizer import Tokenizer
@@ -179,19 +180,8 @@ def _entry_of(path: Path, outline: CheckpointOutline) -> ModelEntry | None:
 
 
 def _detected(bare: ModelEntry, outline: CheckpointOutline) -> ModelEntry:
-    header = outline.header or CheckpointHeader()
-    return replace(
-        bare,
-        languages=header.languages,
-        version=header.base_version,
-        step=header.step,
-        base_sha256=header.base_sha256,
-        front_end=header.front_end,
-        licence=header.licence,
-        data=header.data,
-        scores=header.scores,
-        vram_bytes=outline.weight_bytes,
-    )
+    entry = with_header(bare, outline.header or CheckpointHeader())
+    return replace(entry, vram_bytes=outline.weight_bytes)
 
 
 def _tokenizer_of(path: Path, outline: CheckpointOutline, base: BaseFiles | None) -> Tokenizer:
