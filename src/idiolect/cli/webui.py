@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from idiolect.base.errors import ConfigError
+from idiolect.base.errors import ConfigError, UserError
 from idiolect.base.guard import check_output
 from idiolect.base.log import get_logger
 from idiolect.cli.surface import run_command
@@ -60,7 +61,10 @@ def _serve(config: WebuiConfig) -> None:
             "it; --auth USER:PASSWORD asks for one",
             config.host,
         )
-    from idiolect.webui.app import PageSettings, serve
+    if find_spec("gradio") is None:
+        raise UserError("the page needs gradio", fix="pip install 'idiolect[webui]'")
+    from idiolect.webui.app import serve
+    from idiolect.webui.desk import PageSettings
 
     serve(
         PageSettings(

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from idiolect.base.errors import UserError
-from idiolect.webui.desk import Desk, PageSettings
+import gradio as gr
 
-__all__ = ["PageSettings", "build_page", "serve"]
+from idiolect.base.errors import UserError
+from idiolect.webui import speak
+from idiolect.webui.desk import Desk, PageSettings
 
 TITLE = "idiolect"
 MAX_UPLOAD = "50mb"
+UPLOADS_KEPT_SEC = (3600, 24 * 3600)
+"""How often uploaded voices are looked through, and how old one may become."""
+FONT = ("system-ui", "sans-serif")
 QUEUE_SIZE = 20
-
-# Read by gradio when it is imported: nothing is sent to another host.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-try:
-    import gradio as gr
-except ImportError as error:
-    raise UserError("the page needs gradio", fix="pip install 'idiolect[webui]'") from error
-
-from idiolect.webui import speak  # noqa: E402 -- it imports gradio, whose settings stand above
+"""Requests that wait; one more is told to come back."""
 
 
 def build_page(desk: Desk) -> gr.Blocks:
     """Return the page over ``desk``."""
-    page: gr.Blocks = gr.Blocks(title=TITLE)
+    page: gr.Blocks = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=UPLOADS_KEPT_SEC)
     with page:
         gr.Markdown(f"# {TITLE}\nTeach IndexTTS-2 a new language, and hear it.")
         speak.build(desk)
@@ -55,6 +50,8 @@ def serve(settings: PageSettings, *, host: str, port: int, auth: str | None) -> 
             max_file_size=MAX_UPLOAD,
             allowed_paths=[str(Path(settings.output_dir).resolve())],
             show_error=True,
+            theme=gr.themes.Default(font=FONT),
+            footer_links=["gradio", "settings"],
         )
     except OSError as error:
         raise UserError(

@@ -81,8 +81,8 @@ class Desk:
             aux_dir=self.settings.aux_dir,
         )
 
-    def speak(self, prompt: Path, text: str, language: str | None, seed: int) -> Path:
-        """Return the WAV of ``text`` in the voice of ``prompt``.
+    def speak(self, prompt: Path, text: str, language: str | None, seed: int | None) -> Path:
+        """Return the WAV of ``text`` in the voice of ``prompt``; a seed is drawn for None.
 
         Raises:
             SynthesisError: No model is loaded, or the disk is full.
