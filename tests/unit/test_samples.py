@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from idiolect.base.errors import DataError, TokenizerError
-from idiolect.data.manifest import write_manifest
+from idiolect.data.manifest import SourceSpec, parse_source, write_manifest
 from idiolect.data.pairs import ONLY_CLIP, Pair, PairConfig, plan_pairs, write_pairs
 from idiolect.data.samples import (
     NO_FEATURES,
@@ -14,7 +14,6 @@ from idiolect.data.samples import (
     TOO_MANY_CODES,
     EncodedSource,
     Source,
-    SourceSpec,
     add_features,
     check_left_out,
     encode_source,
@@ -22,7 +21,6 @@ from idiolect.data.samples import (
     fixed_order,
     hold_out,
     load_sample,
-    parse_source,
     read_source,
     sibling_of,
 )

@@ -8,6 +8,7 @@ import pytest
 import sentencepiece
 
 from idiolect.base.errors import TokenizerError
+from idiolect.cli.tokenizer import main
 from idiolect.text.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data" / "bpe.model"
@@ -88,3 +89,10 @@ def test_other_special_ids_are_refused_with_both_triples(tmp_path):
 
     with pytest.raises(TokenizerError, match=r"are \(1, 2, 0\), not \(0, 1, 2\)"):
         Tokenizer.load(tmp_path / "x.model")
+
+
+def test_the_command_refuses_a_weight_that_it_cannot_use(capsys):
+    code = main(["--manifest", "train.jsonl::ca@0.2", "--output-prefix", "x"])
+
+    assert code == 2
+    assert "train.jsonl::ca@0.2 has a weight" in capsys.readouterr().err

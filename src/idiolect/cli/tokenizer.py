@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -12,10 +11,8 @@ import tyro
 from idiolect.base.errors import ConfigError
 from idiolect.base.progress import track
 from idiolect.cli.surface import run_command
-from idiolect.data.manifest import read_manifest
+from idiolect.data.manifest import parse_source, read_manifest
 from idiolect.text.train_bpe import TokenizerConfig, train_tokenizer
-
-LANGUAGE_MARK = "::"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +27,16 @@ class TokenizerCommand:
 
     def __post_init__(self) -> None:
         if not self.manifest:
-            raise ConfigError("no text to learn from", fix="give --manifest train.jsonl")
+            raise ConfigError(
+                "no text to learn from", where="--manifest", fix="give --manifest train.jsonl"
+            )
+        for manifest in self.manifest:
+            if parse_source(manifest).weight != 1.0:
+                raise ConfigError(
+                    f"a tokenizer learns from each text once, and {manifest} has a weight",
+                    where="--manifest",
+                    fix="leave the weight out; training takes it",
+                )
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "idiolect tokenizer") -> int:
@@ -51,6 +57,6 @@ def _train(command: TokenizerCommand) -> None:
 
 def _texts(command: TokenizerCommand) -> Iterator[tuple[str, str | None]]:
     for manifest in command.manifest:
-        path, _, marked = manifest.partition(LANGUAGE_MARK)
-        for utterance in read_manifest(Path(path)):
-            yield utterance.text, marked or command.language or utterance.language
+        spec = parse_source(manifest)
+        for utterance in read_manifest(spec.path):
+            yield utterance.text, spec.language or command.language or utterance.language

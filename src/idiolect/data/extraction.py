@@ -50,7 +50,7 @@ from idiolect.data.features import (
     features_dir,
 )
 from idiolect.data.manifest import Utterance
-from idiolect.models.checkpoint import Weights, load_tensors, parts_of
+from idiolect.models.checkpoint import Weights, map_weights
 from idiolect.models.codec import FactorizedQuantizer, SemanticCodec
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.published import (
@@ -236,7 +236,7 @@ def fingerprint_of(files: BaseFiles) -> str:
     """
     parts = [f"version {EXTRACTOR_VERSION}", f"layer {files.config.semantic_layer}"]
     # Mapped, not read: most of the file is the transformer, which does not count.
-    weights = gpt_weights(parts_of(load_tensors(files.gpt), files.gpt)[0])
+    weights = gpt_weights(map_weights(files.gpt))
     parts.append(_hash_tensors({k: v for k, v in weights.items() if CONDITIONER_KEYS.match(k)}))
     listened = [p for p in files.semantic_dir.iterdir() if p.suffix in {".safetensors", ".json"}]
     parts += [sha256_file(path) for path in (files.codec, files.stats, *sorted(listened))]

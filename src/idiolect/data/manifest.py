@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -39,6 +40,11 @@ OPTIONAL_TIMES = ("start", "end")
 KEYS = frozenset((*REQUIRED_TEXTS, "duration", *OPTIONAL_TEXTS, *OPTIONAL_TIMES))
 LATEST_SEC = 1e9
 """No time in a recording is so late: a larger number is a mistake."""
+
+SUFFIXES = re.compile(
+    r"(?P<path>.+?)(?:::(?P<language>[A-Za-z]{2,3}(?:-[A-Za-z0-9]+)*))?(?:@(?P<weight>\d*\.?\d+))?"
+)
+"""What may stand behind the path of a manifest: ``::language``, ``@weight`` or both."""
 
 FIX_MANIFEST = f"mend these lines, or make the manifest again with prepare; {ASK_FOR_UTF8}"
 
@@ -66,6 +72,35 @@ class Utterance:
     def audio_path(self) -> Path:
         """Where the file of sound is."""
         return self.root / self.audio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """A manifest as the user names it: ``path::language@weight``."""
+
+    path: Path
+    language: str | None = None
+    """Language of all its clips; None takes what the manifest says."""
+    weight: float = 1.0
+    """How often each target is seen in an epoch: 0.2 is a fifth of them, chosen anew."""
+
+
+def parse_source(text: str) -> SourceSpec:
+    """Return what ``path::language@weight`` says; only the last suffixes are split off.
+
+    A text that is the path of a file is taken as it is, whatever it holds.
+
+    Raises:
+        DataError: The weight is 0.
+    """
+    if Path(text).exists():
+        return SourceSpec(path=Path(text))
+    found = SUFFIXES.fullmatch(text)
+    assert found is not None, "every text has a path"
+    weight = float(found["weight"] or 1.0)
+    if not weight > 0:
+        raise DataError(f"a weight of {weight:g} leaves nothing", where=text, fix="leave it out")
+    return SourceSpec(path=Path(found["path"]), language=found["language"], weight=weight)
 
 
 def read_manifest(path: Path) -> Iterator[Utterance]:

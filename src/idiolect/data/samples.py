@@ -7,7 +7,6 @@ goes on knows where it was.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from idiolect.base.progress import track
 from idiolect.base.skips import Skips
 from idiolect.data.batches import GptSample
 from idiolect.data.features import Features
-from idiolect.data.manifest import Utterance, read_manifest
+from idiolect.data.manifest import SourceSpec, Utterance, read_manifest
 from idiolect.data.pairs import (
     Pair,
     PairConfig,
@@ -47,21 +46,6 @@ NO_PROMPT_FEATURES = "the audio of its prompts gave no features"
 NO_TEXT = "nothing of its text is left for the tokenizer"
 TEXT_TOO_LONG = "its text has more tokens than the model has positions"
 TOO_MANY_CODES = "it is longer than the model has positions for codes"
-
-_SUFFIXES = re.compile(
-    r"(?P<path>.+?)(?:::(?P<language>[A-Za-z]{2,3}(?:-[A-Za-z0-9]+)*))?(?:@(?P<weight>\d*\.?\d+))?"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceSpec:
-    """A manifest as the user names it: ``path::language@weight``."""
-
-    path: Path
-    language: str | None = None
-    """Language of all its clips; None takes what the manifest says."""
-    weight: float = 1.0
-    """How often each target is seen in an epoch: 0.2 is a fifth of them, chosen anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,24 +133,6 @@ class SampleRef(NamedTuple):
     """Place of its source in the list."""
     target: str
     prompt: str
-
-
-def parse_source(text: str) -> SourceSpec:
-    """Return what ``path::language@weight`` says; only the last suffixes are split off.
-
-    A text that is the path of a file is taken as it is, whatever it holds.
-
-    Raises:
-        DataError: The weight is 0.
-    """
-    if Path(text).exists():
-        return SourceSpec(path=Path(text))
-    found = _SUFFIXES.fullmatch(text)
-    assert found is not None, "every text has a path"
-    weight = float(found["weight"] or 1.0)
-    if not weight > 0:
-        raise DataError(f"a weight of {weight:g} leaves nothing", where=text, fix="leave it out")
-    return SourceSpec(path=Path(found["path"]), language=found["language"], weight=weight)
 
 
 def read_source(spec: SourceSpec) -> Source:

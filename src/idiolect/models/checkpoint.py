@@ -173,6 +173,15 @@ def parts_of(content: Any, path: Path) -> tuple[Weights, CheckpointHeader | None
     return weights, _header(values, path) if isinstance(values, dict) else None
 
 
+def map_weights(path: Path) -> Weights:
+    """Return the weights in ``path``, left on disk until they are read.
+
+    Raises:
+        CheckpointError: As :func:`parts_of`.
+    """
+    return parts_of(load_tensors(path), path)[0]
+
+
 def save_checkpoint(
     path: Path, weights: Mapping[str, Tensor], header: CheckpointHeader | None = None
 ) -> None:

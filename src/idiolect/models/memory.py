@@ -15,7 +15,7 @@ from torch import Tensor
 
 from idiolect.base.errors import CheckpointError
 from idiolect.base.units import code_frames_to_mel_frames
-from idiolect.models.checkpoint import CheckpointOutline, load_tensors, parts_of, read_header
+from idiolect.models.checkpoint import CheckpointOutline, load_tensors, map_weights, read_header
 from idiolect.models.config import NUM_LATENTS, GptDims
 from idiolect.models.published import BaseFiles, gpt_weights, vocoder_dims
 
@@ -24,6 +24,8 @@ REQUEST_TEXT_LEN = 120
 REQUEST_CODES = 1500
 """One segment at the default settings of synthesis."""
 FLOAT_BYTES = 4
+OPTIMIZER_COPIES = 2
+"""Tensors that AdamW keeps for each one that is trained."""
 VOCODER_COPIES = 6
 """Of its widest activation, that the vocoder holds at once."""
 
@@ -41,8 +43,7 @@ def base_bytes(files: BaseFiles) -> int:
 
 def trained_bytes(files: BaseFiles) -> int:
     """Return the bytes of the weights that a full fine-tuning of the base trains."""
-    weights, _ = parts_of(load_tensors(files.gpt), files.gpt)
-    trained = gpt_weights(weights, conditioners=False)
+    trained = gpt_weights(map_weights(files.gpt), conditioners=False)
     return sum(tensor.nbytes for tensor in trained.values())
 
 

@@ -18,7 +18,7 @@ from idiolect.base.log import run_header
 from idiolect.base.units import format_bytes
 from idiolect.models.checkpoint import read_header
 from idiolect.models.download import SUMS_FILE, read_sums
-from idiolect.models.memory import base_bytes, trained_bytes
+from idiolect.models.memory import OPTIMIZER_COPIES, base_bytes, trained_bytes
 from idiolect.models.published import (
     BaseFiles,
     check_gpt,
@@ -38,8 +38,6 @@ from idiolect.text.tokenizer import Tokenizer
 
 CHECKPOINTS_KEPT = 5
 """Files of weights that a run keeps on disk: the newest three, the best and the latest."""
-OPTIMIZER_COPIES = 2
-"""What AdamW keeps for each weight that is trained."""
 TRAINING_COPIES = 2 + OPTIMIZER_COPIES
 """Of the weights that are trained, on the GPU: themselves, gradients and optimizer states."""
 

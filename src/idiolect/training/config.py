@@ -133,12 +133,13 @@ class TrainConfig:
         Raises:
             ConfigError: A value is out of range.
         """
-        for name in ("batch_size", "grad_accumulation", "epochs", "log_interval", "keep"):
+        for name in ("batch_size", "grad_accumulation", "feature_batch"):
             self._at_least(name, 1)
-        self._at_least("feature_batch", 1)
-        for name in ("max_steps", "val_interval", "save_every", "num_workers", "weight_decay"):
+        for name in ("epochs", "log_interval", "keep"):
+            self._at_least(name, 1)
+        for name in ("max_steps", "val_interval", "save_every", "num_workers"):
             self._at_least(name, 0)
-        for name in ("text_loss_weight", "mel_loss_weight"):
+        for name in ("weight_decay", "text_loss_weight", "mel_loss_weight"):
             self._at_least(name, 0)
         for name in ("learning_rate", "grad_clip"):
             if not getattr(self, name) > 0:

@@ -14,7 +14,7 @@ from idiolect.base.guard import BaseSnapshot, check_output
 from idiolect.base.log import get_logger
 from idiolect.data.extraction import Extractor, FeatureConfig, extract_manifests
 from idiolect.data.features import FEATURES_DIR, FeatureStore
-from idiolect.data.manifest import Utterance
+from idiolect.data.manifest import Utterance, parse_source
 from idiolect.data.samples import (
     EncodedSource,
     SampleSource,
@@ -23,7 +23,6 @@ from idiolect.data.samples import (
     check_left_out,
     encode_source,
     hold_out,
-    parse_source,
     read_source,
     sibling_of,
 )

@@ -91,21 +91,26 @@ def report_to(
     log: MetricsLog, state: RunState, weights: LossWeights, *, every: int, last_step: int
 ) -> StepHook:
     """Return the hook that reports the mean over the steps since the last report."""
-    since, steps, labels = time.monotonic(), 0, 0
+    since_sec, num_steps, num_labels = time.monotonic(), 0, 0
 
     def report_interval(report: StepReport) -> None:
-        nonlocal since, steps, labels
-        steps += 1
-        labels += sum(report.counts)
+        nonlocal since_sec, num_steps, num_labels
+        num_steps += 1
+        num_labels += sum(report.counts)
         if report.step % every and report.step != last_step:
             return
-        now = time.monotonic()
+        now_sec = time.monotonic()
         scores = state.meter.scores(weights)
         log.report_train(
-            report, scores, last_step=last_step, steps=steps, labels=labels, sec=now - since
+            report,
+            scores,
+            last_step=last_step,
+            elapsed_sec=now_sec - since_sec,
+            num_labels=num_labels,
+            num_steps=num_steps,
         )
         state.meter = type(state.meter)()
-        since, steps, labels = now, 0, 0
+        since_sec, num_steps, num_labels = now_sec, 0, 0
 
     return report_interval
 

@@ -111,21 +111,21 @@ class MetricsLog:
         scores: Scores,
         *,
         last_step: int,
-        sec: float,
-        labels: int,
-        steps: int,
+        elapsed_sec: float,
+        num_labels: int,
+        num_steps: int,
     ) -> None:
-        """Report ``steps`` steps that took ``sec`` seconds and had ``labels`` labels."""
-        eta_sec = sec / steps * (last_step - report.step)
+        """Report the last ``num_steps`` steps, which had ``num_labels`` labels."""
+        eta_sec = elapsed_sec / num_steps * (last_step - report.step)
         line = f"step {report.step}/{last_step}, epoch {report.epoch}: {scores.summary()}, "
-        line += f"lr {report.learning_rate:.2e}, {steps / sec:.2f} steps/s"
+        line += f"lr {report.learning_rate:.2e}, {num_steps / elapsed_sec:.2f} steps/s"
         if report.step < last_step:
             line += f", {format_duration(eta_sec)} left"
         get_logger().info(line)
         more = {
             "lr": report.learning_rate,
             "grad_norm": report.grad_norm,
-            "tokens_per_sec": labels / sec,
+            "tokens_per_sec": num_labels / elapsed_sec,
             "eta_sec": eta_sec,
         }
         self._write("train", report.step, report.epoch, asdict(scores) | more)

@@ -28,16 +28,14 @@ from idiolect.models.checkpoint import (
     CheckpointHeader,
     Weights,
     load_tensors,
+    map_weights,
     read_header,
     save_checkpoint,
     save_tensors,
 )
+from idiolect.models.memory import OPTIMIZER_COPIES
 from idiolect.models.published import CONDITIONER_KEYS, gpt_weights
-from idiolect.training.config import (
-    BEST_FILE,
-    CONFIG_FILE,
-    LATEST_FILE,
-)
+from idiolect.training.config import BEST_FILE, CONFIG_FILE, LATEST_FILE
 from idiolect.training.metrics import METRICS_FILE, TENSORBOARD_DIR, Meter, Scores
 from idiolect.training.schedule import Schedule
 
@@ -53,8 +51,6 @@ RUN_FILES = (
     *(STATE_FILE.parent.name, TENSORBOARD_DIR),
 )
 """All that a run writes into its folder."""
-MOMENTS = 2
-"""Tensors that AdamW keeps for each parameter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +133,7 @@ class Checkpoints:
     def _all_weights(self, gpt: nn.Module) -> Weights:
         """Return the trained tensors and, from the base, the frozen ones, in the base's order."""
         trained = gpt.state_dict()
-        base = gpt_weights(load_tensors_of(self._base_checkpoint))
+        base = gpt_weights(map_weights(self._base_checkpoint))
         frozen = {name: tensor for name, tensor in base.items() if CONDITIONER_KEYS.match(name)}
         order = [*base, *(name for name in trained if name not in base)]
         return {name: (frozen if name in frozen else trained)[name] for name in order}
@@ -155,13 +151,6 @@ class Checkpoints:
     def _prune(self) -> None:
         for path in step_files(self.folder)[: -self._keep]:
             path.unlink()
-
-
-def load_tensors_of(checkpoint: Path) -> Weights:
-    """Return the weights in ``checkpoint``, left on disk until they are read."""
-    content = load_tensors(checkpoint)
-    weights: Weights = content.get("model", content)
-    return weights
 
 
 def step_files(folder: Path) -> list[Path]:
@@ -270,16 +259,17 @@ def check_disk(folder: Path, gpt: nn.Module, base_checkpoint: Path, *, keep: int
         TrainingError: The checkpoints to keep, the best, and the one being written do not fit.
     """
     trained_bytes = sum(p.nbytes for p in gpt.parameters())
-    frozen = gpt_weights(load_tensors_of(base_checkpoint))
+    frozen = gpt_weights(map_weights(base_checkpoint))
     frozen_bytes = sum(t.nbytes for n, t in frozen.items() if CONDITIONER_KEYS.match(n))
     # While a file is replaced, the old and the new one are both there.
-    wanted = (keep + 2) * (trained_bytes + frozen_bytes) + 2 * MOMENTS * trained_bytes
-    present = sum(_own_bytes(path) for path in run_files(folder))
-    free = free_bytes(folder)
-    if wanted - present > free:
+    state_bytes = OPTIMIZER_COPIES * trained_bytes
+    wanted_bytes = (keep + 2) * (trained_bytes + frozen_bytes) + 2 * state_bytes
+    needed_bytes = wanted_bytes - sum(_own_bytes(path) for path in run_files(folder))
+    left_bytes = free_bytes(folder)
+    if needed_bytes > left_bytes:
         raise TrainingError(
-            f"the run needs {format_bytes(wanted - present)} for {keep} checkpoints, the best and "
-            f"its state; {format_bytes(free)} are free",
+            f"the run needs {format_bytes(needed_bytes)} for {keep} checkpoints, the best and "
+            f"its state; {format_bytes(left_bytes)} are free",
             where=str(folder),
             fix="free some space, give a smaller --keep, or an --output-dir on another disk",
         )
