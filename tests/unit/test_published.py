@@ -20,6 +20,7 @@ from idiolect.models.published import (
     load_vocoder,
     locate_base,
 )
+from idiolect.models.weight_norm import fold_weight_norm
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +100,22 @@ def test_half_a_folder_of_another_model_does_not_count(nano_base, base_without_c
 
     with pytest.raises(CheckpointError, match=r"lacks 1 file\n  bigvgan"):
         locate_base(base_without_cache)
+
+
+def test_of_a_path_in_the_configuration_only_the_name_counts(nano_base, tmp_path):
+    folder = tmp_path / "base"
+    shutil.copytree(nano_base, folder)
+    config = (folder / "config.yaml").read_text("utf-8")
+    config = config.replace("qwen_emo_path: qwen", "qwen_emo_path: /home/author/qwen")
+    config = config.replace("gpt_checkpoint: gpt", "gpt_checkpoint: /home/author/gpt")
+    (folder / "config.yaml").write_text(config, "utf-8")
+    (folder / "qwen0.6bemo4-merge").mkdir()
+    (folder / "qwen0.6bemo4-merge" / "config.json").write_text("{}")
+
+    files = locate_base(folder)
+
+    assert files.gpt == folder / "gpt.pth"
+    assert files.qwen_dir == folder / "qwen0.6bemo4-merge"
 
 
 def test_another_gpt_may_be_started_from(nano_base, tmp_path):
@@ -195,7 +212,7 @@ def test_a_vocoder_without_weight_norm_sounds_the_same(files, tmp_path):
     vocoder = load_vocoder(files)
     mel = torch.randn(1, 80, 4)
     expected = vocoder(mel)
-    vocoder.fold_weight_norm()
+    fold_weight_norm(vocoder)
     shutil.copytree(files.vocoder_dir, tmp_path / "bigvgan")
     save_tensors(tmp_path / "bigvgan" / "bigvgan_generator.pt", {"generator": vocoder.state_dict()})
 

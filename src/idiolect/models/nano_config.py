@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from idiolect.base.units import SAMPLE_RATE, SEMANTIC_SAMPLE_RATE
-from idiolect.models.published import AUXILIARIES, BASE_ROLES
+from idiolect.models.published import BASE_ROLES, VOCODER_REPO
 
 NUM_CODES = 256
 FEATURE_DIM = 128
@@ -168,7 +168,7 @@ CONFIG: dict[str, Any] = {
     "spk_matrix": BASE_ROLES["speaker_matrix"],
     "emo_num": list(EMOTION_GROUPS),
     "qwen_emo_path": "qwen0.6bemo4-merge/",
-    "vocoder": {"type": "bigvgan", "name": AUXILIARIES[-1].repo},
+    "vocoder": {"type": "bigvgan", "name": VOCODER_REPO},
     "version": 2.0,
 }
 """The published ``config.yaml`` with other numbers, and the keys that only smaller ones need."""

@@ -57,6 +57,7 @@ SEMANTIC_DIR = "w2v-bert-2.0"
 CODEC_FILE = "semantic_codec_model.safetensors"
 SPEAKER_FILE = "campplus_cn_common.bin"
 VOCODER_DIR = "bigvgan"
+VOCODER_REPO = "nvidia/bigvgan_v2_22khz_80band_256x"
 VOCODER_FILE = "bigvgan_generator.pt"
 CACHE_DIR = "hf_cache"
 BASE_ROLES = {
@@ -126,7 +127,7 @@ AUXILIARIES = (
         local=VOCODER_DIR,
         licence="MIT",
         is_folder=True,
-        repo="nvidia/bigvgan_v2_22khz_80band_256x",
+        repo=VOCODER_REPO,
         files=("config.json", VOCODER_FILE),
     ),
 )
@@ -198,7 +199,7 @@ def locate_base(
         raise _incomplete(folder, missing)
     paths = {entry.role: entry.path for entry in found if entry.path is not None}
     config = read_base_config(paths["config_path"])
-    qwen_dir = folder / config.qwen_dir.strip()
+    qwen_dir = folder / _own_name(config.qwen_dir)
     return BaseFiles(
         folder=folder,
         config=config,
@@ -403,7 +404,7 @@ def _matrix(path: Path) -> Tensor:
 def _names(config_path: Path) -> tuple[dict[str, str], str]:
     """Return the file names by role, and the repository of the vocoder."""
     if not config_path.is_file():
-        return dict(BASE_ROLES), AUXILIARIES[-1].repo
+        return dict(BASE_ROLES), VOCODER_REPO
     config = read_base_config(config_path)
     names = (
         config.gpt_file,
@@ -413,9 +414,12 @@ def _names(config_path: Path) -> tuple[dict[str, str], str]:
         config.emotion_matrix_file,
         config.speaker_matrix_file,
     )
-    # Only the last part: one official file held paths of its authors' machine.
-    plain = (Path(name.strip()).name for name in names)
-    return dict(zip(BASE_ROLES, plain, strict=True)), config.vocoder_name
+    return dict(zip(BASE_ROLES, map(_own_name, names), strict=True)), config.vocoder_name
+
+
+def _own_name(path: str) -> str:
+    """Return the last part: one official configuration held paths of its authors' machine."""
+    return Path(path.strip()).name
 
 
 def _in_folder(role: str, path: Path) -> FoundFile:
