@@ -24,6 +24,7 @@ from idiolect.models.s2mel import S2Mel
 from idiolect.models.semantic import SemanticEncoder, semantic_state
 from idiolect.models.speaker import CampPlus
 from idiolect.models.vocoder import BigVgan
+from idiolect.models.weight_norm import fold_weight_norm
 from idiolect.synthesis.pipeline import full_scale, join_segments
 from idiolect.synthesis.sampling import SamplingSettings, generate
 from idiolect.synthesis.stack import FrozenStack, PromptFeatures
@@ -55,7 +56,7 @@ def build_stack(fixture: Fixture) -> FrozenStack:
         for key, tensor in fixture.state_of(f"s2mel/{part}/").items()
     }
     vocoder = loaded(BigVgan(VocoderDims.of(config["bigvgan"])), fixture.state_of("bigvgan/"))
-    vocoder.fold_weight_norm()
+    fold_weight_norm(vocoder)
     speaker = CampPlus(replace(SpeakerDims(), embedding_dim=config["campplus"]["embedding_size"]))
     return FrozenStack(
         semantic=loaded(

@@ -3,7 +3,6 @@ import pytest
 from idiolect.base.units import (
     Seconds,
     code_frames_to_mel_frames,
-    code_frames_to_seconds,
     format_bytes,
     format_duration,
     samples_to_seconds,
@@ -19,10 +18,6 @@ def test_mel_frames_are_1_72_a_code_cut_down_as_in_exact_arithmetic(num_codes):
 def test_fifteen_seconds_of_prompt_are_330750_samples():
     assert seconds_to_samples(Seconds(15.0)) == 330_750
     assert samples_to_seconds(330_750) == 15.0
-
-
-def test_fifty_codes_are_a_second():
-    assert code_frames_to_seconds(50) == 1.0
 
 
 @pytest.mark.parametrize(

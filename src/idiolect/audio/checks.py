@@ -21,6 +21,8 @@ MEASURES_VERSION = 1
 FRAME_SEC = 0.025
 FLOOR_DB = -120.0
 """Level of digital silence."""
+FLOOR_POWER = 10 ** (FLOOR_DB / 10)
+"""The same as a mean square."""
 SILENT_BELOW_LOUD_DB = 40.0
 """A frame is silent when it is this far below the loud frames of its clip ..."""
 SILENT_BELOW_DB = -60.0
@@ -112,7 +114,7 @@ def measure_clip(audio: Waveform, sample_rate: int, *, num_channels: int = 1) ->
         sample_rate=sample_rate,
         num_channels=num_channels,
         peak=round(float(np.abs(audio).max()), 4),
-        loudness_db=round(_level_db(float(np.square(audio - offset).mean())), 2),
+        loudness_db=round(_loudness_db(audio - offset), 2),
         silence_share=round(_silence_share(levels), 4),
         clipped_share=round(_clipped_share(audio), 5),
         dc_offset=round(offset, 4),
@@ -178,8 +180,13 @@ def _too_long_to_decode(length_sec: float, sample_rate: int, num_channels: int) 
     )
 
 
-def _level_db(mean_square: float) -> float:
-    return max(FLOOR_DB, 10.0 * float(np.log10(max(mean_square, 1e-12))))
+def _loudness_db(audio: Waveform) -> float:
+    return float(_level_db(float(np.square(audio).mean())))
+
+
+def _level_db(mean_square: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    levels: NDArray[np.float64] = 10.0 * np.log10(np.maximum(mean_square, FLOOR_POWER))
+    return levels
 
 
 def _frame_levels_db(audio: Waveform, sample_rate: int) -> NDArray[np.float64]:
@@ -187,8 +194,7 @@ def _frame_levels_db(audio: Waveform, sample_rate: int) -> NDArray[np.float64]:
     size = min(len(audio), max(1, round(FRAME_SEC * sample_rate)))
     frames = audio[: len(audio) // size * size].reshape(-1, size)  # [F, size]
     power = np.square(frames, dtype=np.float64).mean(axis=1)  # [F]
-    levels: NDArray[np.float64] = 10.0 * np.log10(np.maximum(power, 1e-12))
-    return levels
+    return _level_db(power)
 
 
 def _silence_share(levels: NDArray[np.float64]) -> float:

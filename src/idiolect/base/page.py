@@ -5,8 +5,6 @@ A page is sections of blocks; a block is tiles, a table, figures or a note. Ever
 
 from __future__ import annotations
 
-import base64
-import mimetypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -140,12 +138,6 @@ def histogram_svg(values: Sequence[float] | Any, label: str, *, bins: int = 40) 
         axes.set_ylabel("clips")
 
     return figure_svg(draw)
-
-
-def data_uri(path: Path) -> str:
-    """Return the content of ``path`` as an address that can stand in the page itself."""
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
 def _figure_style() -> Any:

@@ -22,7 +22,6 @@ SAMPLE_RATE = 22_050
 """Hz of every waveform that leaves the vocoder."""
 SEMANTIC_SAMPLE_RATE = 16_000
 """Hz of the waveforms that the semantic and speaker encoders read."""
-HOP_LENGTH = 256
 CODE_RATE_HZ = 50
 
 # The published code rounds 22050 / 256 / 50 = 1.7227 to 1.72. Kept as it is: the published s2mel
@@ -46,11 +45,6 @@ def samples_to_seconds(num_samples: int, sample_rate: int = SAMPLE_RATE) -> Seco
 def code_frames_to_mel_frames(num_codes: int) -> MelFrames:
     """Return the mel length that s2mel is asked to fill for ``num_codes``."""
     return MelFrames(int(num_codes * MEL_FRAMES_PER_CODE))
-
-
-def code_frames_to_seconds(num_codes: int) -> Seconds:
-    """Return the duration of ``num_codes``."""
-    return Seconds(num_codes / CODE_RATE_HZ)
 
 
 def format_duration(duration: float) -> str:

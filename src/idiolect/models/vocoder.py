@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from idiolect.models.config import VocoderDims
-from idiolect.models.weight_norm import NormedConv1d, NormedConvTranspose1d, fold_weight_norm
+from idiolect.models.weight_norm import NormedConv1d, NormedConvTranspose1d
 
 EDGE_KERNEL = 7
 """Of the first and the last convolution."""
@@ -64,10 +64,6 @@ class BigVgan(nn.Module):
             x = sum(block(x) for block in blocks) / self.num_blocks
         wave: Tensor = self.conv_post(self.activation_post(x))
         return wave
-
-    def fold_weight_norm(self) -> None:
-        """Compute each weight once and for all; what is loaded afterwards holds plain weights."""
-        fold_weight_norm(self)
 
 
 class ResidualBlock(nn.Module):

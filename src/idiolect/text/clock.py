@@ -11,6 +11,7 @@ from idiolect.text.row import ClockWords, Rule
 CENTURY_TURNS_AT = 50
 """A two-digit year below it belongs to this century, any other to the last one."""
 
+_DATE_PARTS = ("day", "month", "year")
 _DATE = re.compile(
     r"(?<![\w/.,-])(?:"
     r"(?P<day>\d{1,2})(?P<mark>[/.-])(?P<month>\d{1,2})(?P=mark)(?P<year>\d{4}|\d{2}(?!\d))"
@@ -49,9 +50,6 @@ def rules(clock: ClockWords) -> Iterator[Rule]:
         yield Rule(_DOTTED_DAY, say_dotted_day)
     yield Rule(_time_pattern(clock.hour_marks), say_time)
     yield from _day_rules(clock)
-
-
-_DATE_PARTS = ("day", "month", "year")
 
 
 def _time_pattern(hour_marks: str) -> re.Pattern[str]:

@@ -136,7 +136,7 @@ def rules(words: NumberWords) -> Iterator[Rule]:
 def _phone_rules(words: NumberWords) -> Iterator[Rule]:
     def say(match: re.Match[str]) -> str:
         groups = re.findall(r"\d+", match[0])
-        plus = [words_plus] if match[0].lstrip("(").startswith("+") else []
+        plus = [words.plus] if match[0].lstrip("(").startswith("+") else []
         return " ".join([*plus, ", ".join(say_group(group) for group in groups)])
 
     def say_group(group: str) -> str:
@@ -147,7 +147,6 @@ def _phone_rules(words: NumberWords) -> Iterator[Rule]:
             return " ".join(spoken + ([words.cardinal(int(rest), "naming")] if rest else []))
         return say_digits(group, words)
 
-    words_plus = words.plus
     code = r"\d{1,5}(?:-\d{1,7}){2,}"
     abroad = r"\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,6}"
     yield Rule(re.compile(rf"(?<![\w.,])(?:{abroad}|{words.phone}|{code})(?![\w])"), say)

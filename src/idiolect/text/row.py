@@ -61,6 +61,16 @@ class Currency:
     cent: Noun
 
 
+CURRENCY_SIGNS = {"€": "EUR", "$": "USD", "US$": "USD", "£": "GBP", "¥": "JPY", "R$": "BRL"}
+"""Signs, and the codes of the currencies that are written with them."""
+
+
+def currencies(**by_code: Currency) -> dict[str, Currency]:
+    """Return each currency under its code and under its signs."""
+    signs = {sign: by_code[code] for sign, code in CURRENCY_SIGNS.items() if code in by_code}
+    return by_code | signs
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberWords:
     """How numbers are written and read."""
@@ -206,11 +216,5 @@ class Language:
     """Letters beyond a-z that words of the language are written with, lower case."""
     middle_dot: bool = False
     """``l·l`` is a letter, and not a dash."""
-    inverted_marks: bool = False
-    """``¿`` and ``¡`` are kept.
-
-    Not even for Spanish: the model reads the whole sentence before it speaks, so ``?`` says it
-    all, and a corpus that leaves them out would leave the tokenizer without them.
-    """
     speech: Speech | None = None
     """None: the text is cleaned and nothing is expanded."""

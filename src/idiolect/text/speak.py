@@ -48,6 +48,8 @@ _TIDY = tuple(
     )
 )
 _STRAY_DOT = re.compile(r"(?<!l)·|·(?!l)", re.IGNORECASE)
+# ¿ and ¡ are unknown, in Spanish too: the model reads the whole sentence before it speaks, so ?
+# says it all, and a corpus that leaves them out would leave the tokenizer without them.
 _UNKNOWN = re.compile(r"[^A-Za-zÀ-ÖØ-öø-ɏ .,!?…'\-]")
 
 
@@ -186,7 +188,7 @@ def _any_of(spellings: Mapping[str, str], ending: str = "") -> re.Pattern[str]:
 def _punctuate(text: str, language: Language) -> str:
     """Return ``text`` with the marks that the published front-end knows, and no others."""
     text = text.translate(_PUNCTUATION)
-    kept = ("·" if language.middle_dot else "") + ("¿¡" if language.inverted_marks else "")
+    kept = "·" if language.middle_dot else ""
     text = _UNKNOWN.sub(lambda match: match[0] if match[0] in kept else _known(match[0]), text)
     text = _STRAY_DOT.sub("-", text)
     for pattern, replacement in _TIDY:

@@ -14,6 +14,7 @@ from idiolect.text.row import (
     NumberWords,
     RomanWords,
     Speech,
+    currencies,
     noun,
     word_set,
 )
@@ -126,11 +127,13 @@ _FEMININE_SINGULARS = (
     r"(?:[a-zçà-ÿ·]+(?:a|ció|sió|tat|tud)|nit|flor|part|mà|sal|veu|dent|clau|font|classe|ment)"
 )
 
-_EURO = Currency(main=noun("euro|euros"), cent=noun("cèntim|cèntims"))
-_DOLLAR = Currency(main=noun("dòlar|dòlars"), cent=noun("centau|centaus"))
-_POUND = Currency(main=noun("lliura|lliures", "feminine"), cent=noun("penic|penics"))
-_YEN = Currency(main=noun("ien|iens"), cent=noun("sen|sens"))
-_FRANC = Currency(main=noun("franc|francs"), cent=noun("cèntim|cèntims"))
+_CURRENCIES = currencies(
+    EUR=Currency(main=noun("euro|euros"), cent=noun("cèntim|cèntims")),
+    USD=Currency(main=noun("dòlar|dòlars"), cent=noun("centau|centaus")),
+    GBP=Currency(main=noun("lliura|lliures", "feminine"), cent=noun("penic|penics")),
+    JPY=Currency(main=noun("ien|iens"), cent=noun("sen|sens")),
+    CHF=Currency(main=noun("franc|francs"), cent=noun("cèntim|cèntims")),
+)
 
 
 _UNITS = {
@@ -215,10 +218,7 @@ _SPEECH = Speech(
         hour_marks=r"h|hs|hores",
     ),
     amounts=AmountWords(
-        currencies={
-            "€": _EURO, "EUR": _EURO, "$": _DOLLAR, "US$": _DOLLAR, "USD": _DOLLAR,
-            "£": _POUND, "GBP": _POUND, "¥": _YEN, "JPY": _YEN, "CHF": _FRANC,
-        },
+        currencies=_CURRENCIES,
         cents=lambda main, cents, name: f"{main} amb {cents} {name}",
         scales={
             "M": noun("milió|milions"), "milions": noun("milió|milions"),

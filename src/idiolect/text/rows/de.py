@@ -15,6 +15,7 @@ from idiolect.text.row import (
     RomanWords,
     Rule,
     Speech,
+    currencies,
     noun,
     word_set,
 )
@@ -143,11 +144,13 @@ _FEMININE_ONE = (
     r"\w+(?:ung|heit|keit|schaft|ion|tät|ik|ei|enz|anz))"
 )
 
-_EURO = Currency(main=noun("Euro"), cent=noun("Cent"))
-_DOLLAR = Currency(main=noun("Dollar"), cent=noun("Cent"))
-_POUND = Currency(main=noun("Pfund"), cent=noun("Penny|Pence"))
-_YEN = Currency(main=noun("Yen"), cent=noun("Sen"))
-_FRANC = Currency(main=noun("Franken"), cent=noun("Rappen"))
+_CURRENCIES = currencies(
+    EUR=Currency(main=noun("Euro"), cent=noun("Cent")),
+    USD=Currency(main=noun("Dollar"), cent=noun("Cent")),
+    GBP=Currency(main=noun("Pfund"), cent=noun("Penny|Pence")),
+    JPY=Currency(main=noun("Yen"), cent=noun("Sen")),
+    CHF=Currency(main=noun("Franken"), cent=noun("Rappen")),
+)
 
 _UNITS = {
     "km": noun("Kilometer"), "m": noun("Meter"), "cm": noun("Zentimeter"),
@@ -218,10 +221,7 @@ _SPEECH = Speech(
         day_mark=r"\.", days_are_dotted=True, hour_marks=r"h|Uhr",
     ),
     amounts=AmountWords(
-        currencies={
-            "€": _EURO, "EUR": _EURO, "$": _DOLLAR, "US$": _DOLLAR, "USD": _DOLLAR,
-            "£": _POUND, "GBP": _POUND, "¥": _YEN, "JPY": _YEN, "CHF": _FRANC,
-        },
+        currencies=_CURRENCIES,
         cents=lambda main, cents, _name: f"{main} {cents}",
         scales={
             "Millionen": noun("Million|Millionen", "feminine"),

@@ -14,6 +14,7 @@ from idiolect.text.row import (
     NumberWords,
     RomanWords,
     Speech,
+    currencies,
     noun,
     word_set,
 )
@@ -106,12 +107,14 @@ _FEMININE_ONE = (
     r"nuez|\w+(?:ción|sión|xión|dad|tad|tud|umbre))"
 )
 
-_EURO = Currency(main=noun("euro|euros"), cent=noun("céntimo|céntimos"))
-_DOLLAR = Currency(main=noun("dólar|dólares"), cent=noun("centavo|centavos"))
-_POUND = Currency(main=noun("libra|libras", "feminine"), cent=noun("penique|peniques"))
-_YEN = Currency(main=noun("yen|yenes"), cent=noun("sen|sen"))
-_FRANC = Currency(main=noun("franco|francos"), cent=noun("céntimo|céntimos"))
-_PESO = Currency(main=noun("peso|pesos"), cent=noun("centavo|centavos"))
+_CURRENCIES = currencies(
+    EUR=Currency(main=noun("euro|euros"), cent=noun("céntimo|céntimos")),
+    USD=Currency(main=noun("dólar|dólares"), cent=noun("centavo|centavos")),
+    GBP=Currency(main=noun("libra|libras", "feminine"), cent=noun("penique|peniques")),
+    JPY=Currency(main=noun("yen|yenes"), cent=noun("sen|sen")),
+    CHF=Currency(main=noun("franco|francos"), cent=noun("céntimo|céntimos")),
+    MXN=Currency(main=noun("peso|pesos"), cent=noun("centavo|centavos")),
+)
 
 _UNITS = {
     "km": noun("kilómetro|kilómetros"), "m": noun("metro|metros"),
@@ -195,10 +198,7 @@ _SPEECH = Speech(
     ),
     clock=ClockWords(months=_MONTHS, date=_date, time=_time, hour_marks=r"h|hs|hrs|horas"),
     amounts=AmountWords(
-        currencies={
-            "€": _EURO, "EUR": _EURO, "$": _DOLLAR, "US$": _DOLLAR, "USD": _DOLLAR,
-            "£": _POUND, "GBP": _POUND, "¥": _YEN, "JPY": _YEN, "CHF": _FRANC, "MXN": _PESO,
-        },
+        currencies=_CURRENCIES,
         cents=lambda main, cents, name: f"{main} con {cents} {name}",
         scales={
             "M": noun("millón|millones"), "millones": noun("millón|millones"),

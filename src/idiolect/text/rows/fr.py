@@ -14,6 +14,7 @@ from idiolect.text.row import (
     NumberWords,
     RomanWords,
     Speech,
+    currencies,
     noun,
     word_set,
 )
@@ -99,11 +100,13 @@ def _of(counted: str, name: str) -> str:
     return f"{counted} d'{name}" if name[0] in _VOWELS else f"{counted} de {name}"
 
 
-_EURO = Currency(main=noun("euro|euros"), cent=noun("centime|centimes"))
-_DOLLAR = Currency(main=noun("dollar|dollars"), cent=noun("cent|cents"))
-_POUND = Currency(main=noun("livre|livres", "feminine"), cent=noun("penny|pence"))
-_YEN = Currency(main=noun("yen|yens"), cent=noun("sen|sen"))
-_FRANC = Currency(main=noun("franc|francs"), cent=noun("centime|centimes"))
+_CURRENCIES = currencies(
+    EUR=Currency(main=noun("euro|euros"), cent=noun("centime|centimes")),
+    USD=Currency(main=noun("dollar|dollars"), cent=noun("cent|cents")),
+    GBP=Currency(main=noun("livre|livres", "feminine"), cent=noun("penny|pence")),
+    JPY=Currency(main=noun("yen|yens"), cent=noun("sen|sen")),
+    CHF=Currency(main=noun("franc|francs"), cent=noun("centime|centimes")),
+)
 
 _UNITS = {
     "km": noun("kilomètre|kilomètres"), "m": noun("mètre|mètres"),
@@ -189,10 +192,7 @@ _SPEECH = Speech(
         hour_marks=r"h|heures?",
     ),
     amounts=AmountWords(
-        currencies={
-            "€": _EURO, "EUR": _EURO, "$": _DOLLAR, "US$": _DOLLAR, "USD": _DOLLAR,
-            "£": _POUND, "GBP": _POUND, "¥": _YEN, "JPY": _YEN, "CHF": _FRANC,
-        },
+        currencies=_CURRENCIES,
         cents=lambda main, cents, _name: f"{main} {cents}",
         scales={
             "M": noun("million|millions"), "millions": noun("million|millions"),

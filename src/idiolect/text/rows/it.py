@@ -14,6 +14,7 @@ from idiolect.text.row import (
     NumberWords,
     RomanWords,
     Speech,
+    currencies,
     noun,
     word_set,
 )
@@ -84,11 +85,13 @@ _FEMININE_ONE = (
     r"\w+(?:zione|sione|gione|ssione|tà|tù|trice|udine|aggine))"
 )
 
-_EURO = Currency(main=noun("euro"), cent=noun("centesimo|centesimi"))
-_DOLLAR = Currency(main=noun("dollaro|dollari"), cent=noun("centesimo|centesimi"))
-_POUND = Currency(main=noun("sterlina|sterline", "feminine"), cent=noun("penny|pence"))
-_YEN = Currency(main=noun("yen"), cent=noun("sen"))
-_FRANC = Currency(main=noun("franco|franchi"), cent=noun("centesimo|centesimi"))
+_CURRENCIES = currencies(
+    EUR=Currency(main=noun("euro"), cent=noun("centesimo|centesimi")),
+    USD=Currency(main=noun("dollaro|dollari"), cent=noun("centesimo|centesimi")),
+    GBP=Currency(main=noun("sterlina|sterline", "feminine"), cent=noun("penny|pence")),
+    JPY=Currency(main=noun("yen"), cent=noun("sen")),
+    CHF=Currency(main=noun("franco|franchi"), cent=noun("centesimo|centesimi")),
+)
 
 _UNITS = {
     "km": noun("chilometro|chilometri"), "m": noun("metro|metri"),
@@ -171,10 +174,7 @@ _SPEECH = Speech(
         months=_MONTHS, date=_date, time=_time, day=_day, day_mark=r"[°º]?", hour_marks=r"h|ore"
     ),
     amounts=AmountWords(
-        currencies={
-            "€": _EURO, "EUR": _EURO, "$": _DOLLAR, "US$": _DOLLAR, "USD": _DOLLAR,
-            "£": _POUND, "GBP": _POUND, "¥": _YEN, "JPY": _YEN, "CHF": _FRANC,
-        },
+        currencies=_CURRENCIES,
         cents=lambda main, cents, name: f"{main} e {cents} {name}",
         scales={
             "M": noun("milione|milioni"), "milioni": noun("milione|milioni"),

@@ -16,6 +16,7 @@ from idiolect.text.row import (
     NumberWords,
     RomanWords,
     Speech,
+    currencies,
     noun,
     word_set,
 )
@@ -128,13 +129,17 @@ _LADIES = {
     )
 }  # fmt: skip
 
-_EURO = Currency(main=noun("euro|euros"), cent=noun("cêntimo|cêntimos"))
-_DOLLAR = Currency(main=noun("dólar|dólares"), cent=noun("cêntimo|cêntimos"))
-_DOLLAR_BRAZIL = Currency(main=noun("dólar|dólares"), cent=noun("centavo|centavos"))
-_POUND = Currency(main=noun("libra|libras", "feminine"), cent=noun("péni|pence"))
-_YEN = Currency(main=noun("iene|ienes"), cent=noun("sen|sen"))
-_FRANC = Currency(main=noun("franco|francos"), cent=noun("cêntimo|cêntimos"))
-_REAL = Currency(main=noun("real|reais"), cent=noun("centavo|centavos"))
+_CURRENCIES = currencies(
+    EUR=Currency(main=noun("euro|euros"), cent=noun("cêntimo|cêntimos")),
+    USD=Currency(main=noun("dólar|dólares"), cent=noun("cêntimo|cêntimos")),
+    GBP=Currency(main=noun("libra|libras", "feminine"), cent=noun("péni|pence")),
+    JPY=Currency(main=noun("iene|ienes"), cent=noun("sen|sen")),
+    CHF=Currency(main=noun("franco|francos"), cent=noun("cêntimo|cêntimos")),
+    BRL=Currency(main=noun("real|reais"), cent=noun("centavo|centavos")),
+)
+_CURRENCIES_OF_BRAZIL = currencies(
+    USD=Currency(main=noun("dólar|dólares"), cent=noun("centavo|centavos"))
+)
 
 _UNITS = {
     "km": noun("quilómetro|quilómetros"), "m": noun("metro|metros"),
@@ -206,11 +211,7 @@ _SPEECH = Speech(
     romans=_romans(_european),
     clock=_clock(_european, "um"),
     amounts=AmountWords(
-        currencies={
-            "€": _EURO, "EUR": _EURO, "$": _DOLLAR, "US$": _DOLLAR, "USD": _DOLLAR,
-            "£": _POUND, "GBP": _POUND, "¥": _YEN, "JPY": _YEN, "CHF": _FRANC,
-            "R$": _REAL, "BRL": _REAL,
-        },
+        currencies=_CURRENCIES,
         cents=lambda main, cents, name: f"{main} e {cents} {name}",
         scales={
             "M": noun("milhão|milhões"), "milhões": noun("milhão|milhões"),
@@ -274,10 +275,7 @@ BRAZIL = Language(
         clock=_clock(_brazilian, "primeiro"),
         amounts=replace(
             _SPEECH.amounts,
-            currencies={
-                **_SPEECH.amounts.currencies,
-                "$": _DOLLAR_BRAZIL, "US$": _DOLLAR_BRAZIL, "USD": _DOLLAR_BRAZIL,
-            },
+            currencies=_CURRENCIES | _CURRENCIES_OF_BRAZIL,
             units={
                 symbol: replace(
                     unit,
