@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import tyro
 
 from idiolect.base.errors import ConfigError
-from idiolect.base.guard import BASE_DIR_NAME, check_output
+from idiolect.base.guard import check_output
+from idiolect.base.places import BasePlace
 from idiolect.cli.surface import run_command
 from idiolect.data.extraction import Extractor, FeatureConfig, extract_manifests
 from idiolect.data.features import FEATURES_DIR
@@ -25,14 +26,11 @@ class FeaturesCommand:
 
     manifest: tyro.conf.UseAppendAction[tuple[Path, ...]]
     """Manifest whose clips are listened to, raw or paired; repeatable."""
-    base: Path = Path(BASE_DIR_NAME)
-    """Folder of the base."""
     config: Path | None = None
     """config.yaml of the base, when it is not in its folder."""
-    aux_dir: Path | None = None
-    """Where the base's auxiliary networks lie when they are not in its own folder."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto is the GPU where there is one."""
+    place: Annotated[BasePlace, tyro.conf.arg(name="")]
     extraction: Annotated[FeatureConfig, tyro.conf.arg(name="")]
 
 
@@ -59,7 +57,7 @@ def _extract(flags: FeaturesCommand) -> None:
     manifests = dict.fromkeys(map(_raw, flags.manifest))
     for manifest in manifests:
         check_output(manifest.parent / FEATURES_DIR)
-    files = locate_base(flags.base, config_path=flags.config, aux_dir=flags.aux_dir)
+    files = locate_base(flags.place.base, config_path=flags.config, aux_dir=flags.place.aux_dir)
     extractor = Extractor.from_base(files, device)
     clips = {manifest: list(read_manifest(manifest)) for manifest in manifests}
     for report in extract_manifests(clips, extractor, flags.extraction):

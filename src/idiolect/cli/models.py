@@ -9,6 +9,7 @@ from pathlib import Path
 
 from idiolect.base.config import to_mapping
 from idiolect.base.errors import RegistryError, UserError
+from idiolect.base.places import ModelPlace
 from idiolect.cli.surface import run_command
 from idiolect.models.published import BaseFiles, locate_base
 from idiolect.registry.entry import ModelEntry, entry_path
@@ -16,15 +17,9 @@ from idiolect.registry.store import base_entry, list_models, rebuild_index, veri
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelsConfig:
+class ModelsConfig(ModelPlace):
     """Which models to show, and how."""
 
-    model_dir: Path = Path("models")
-    """Folder of the installed models."""
-    base: Path = Path("checkpoints")
-    """Folder of the base that they run on."""
-    aux_dir: Path | None = None
-    """Folder of the models that the base needs, when they are not beside it."""
     json: bool = False
     """Print the entries as JSON."""
     verify: bool = False

@@ -6,12 +6,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from idiolect.audio.io import probe_audio
 from idiolect.base.errors import ConfigError, DataError, summarize
 from idiolect.base.guard import check_output
+from idiolect.base.places import ModelPlace
 from idiolect.cli.surface import run_command
 from idiolect.data.lines import ASK_FOR_UTF8, read_lines
+
+SAMPLING = (
+    *("temperature", "top_p", "top_k", "num_beams"),
+    *("repetition_penalty", "length_penalty", "max_mel_tokens"),
+)
+"""Settings that go to the sampling as they are, by the same name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +40,6 @@ class SynthConfig:
     """An installed model's name, such as catalan; the base when left out."""
     language: str | None = None
     """Language of the text (ca, es, fr ...); that of the model when left out."""
-    base: Path = Path("checkpoints")
-    """Folder of the published base."""
-    model_dir: Path = Path("models")
-    """Folder of the installed models."""
-    aux_dir: Path | None = None
-    """Folder of w2v-bert, the codec, CAMPPlus and BigVGAN, when not beside the base."""
     seed: int | None = None
     """Same seed, same sound; drawn and printed when left out."""
     speed: float = 1.0
@@ -70,6 +74,7 @@ class SynthConfig:
     """cpu, cuda:0 ...; the first GPU when there is one."""
     fp16: bool = False
     """Run the GPT in half precision on a GPU."""
+    place: Annotated[ModelPlace, tyro.conf.arg(name="")]
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "idiolect synth") -> int:
@@ -77,19 +82,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "idiolect synth") -> int
     return run_command(
         SynthConfig, _synth, argv, prog=prog, description="Speak a text with a voice."
     )
-
-
-def _text_of(config: SynthConfig) -> str:
-    if (config.text is None) == (config.text_file is None):
-        raise ConfigError("give --text or --text-file, one of them", where="--text")
-    if config.text_file is None:
-        return config.text or ""
-    lines = list(read_lines(config.text_file, keep_blank=True))
-    if damages := [f"{number}: {damage}" for number, _, damage in lines if damage]:
-        raise DataError(
-            f"the text is {summarize(damages)}", where=str(config.text_file), fix=ASK_FOR_UTF8
-        )
-    return "\n".join(line for _, line, _ in lines)
 
 
 def _synth(config: SynthConfig) -> None:
@@ -103,13 +95,13 @@ def _synth(config: SynthConfig) -> None:
     from idiolect.synthesis.pipeline import IndexTTS2
 
     tts = IndexTTS2(
-        config.base / "config.yaml",
-        config.base,
+        config.place.base / "config.yaml",
+        config.place.base,
         use_fp16=config.fp16,
         device=config.device,
         model=config.model,
-        models_dir=config.model_dir,
-        aux_dir=config.aux_dir,
+        models_dir=config.place.model_dir,
+        aux_dir=config.place.aux_dir,
     )
     started = time.monotonic()
     tts.infer(
@@ -127,14 +119,21 @@ def _synth(config: SynthConfig) -> None:
         language=config.language,
         seed=config.seed,
         speed=config.speed,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        top_k=config.top_k,
-        num_beams=config.num_beams,
-        repetition_penalty=config.repetition_penalty,
-        length_penalty=config.length_penalty,
-        max_mel_tokens=config.max_mel_tokens,
+        **{name: getattr(config, name) for name in SAMPLING},
     )
     elapsed_sec = time.monotonic() - started
     duration_sec = probe_audio(config.output).duration_sec
     print(f"wrote {config.output}: {duration_sec:.1f} s, made in {elapsed_sec:.1f} s")
+
+
+def _text_of(config: SynthConfig) -> str:
+    if (config.text is None) == (config.text_file is None):
+        raise ConfigError("give --text or --text-file, one of them", where="--text")
+    if config.text_file is None:
+        return config.text or ""
+    lines = list(read_lines(config.text_file, keep_blank=True))
+    if damages := [f"{number}: {damage}" for number, _, damage in lines if damage]:
+        raise DataError(
+            f"the text is {summarize(damages)}", where=str(config.text_file), fix=ASK_FOR_UTF8
+        )
+    return "\n".join(line for _, line, _ in lines)

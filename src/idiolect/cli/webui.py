@@ -10,21 +10,16 @@ from pathlib import Path
 from idiolect.base.errors import ConfigError, UserError
 from idiolect.base.guard import check_output
 from idiolect.base.log import get_logger
+from idiolect.base.places import ModelPlace
 from idiolect.cli.surface import run_command
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebuiConfig:
+class WebuiConfig(ModelPlace):
     """Where the models are and where the page listens."""
 
-    model_dir: Path = Path("models")
-    """Folder of the installed models."""
-    base: Path = Path("checkpoints")
-    """Folder of the published base."""
-    aux_dir: Path | None = None
-    """Folder of w2v-bert, the codec, CAMPPlus and BigVGAN, when not beside the base."""
     output_dir: Path = Path("outputs")
     """Folder for what was spoken."""
     host: str = "127.0.0.1"
@@ -43,7 +38,11 @@ class WebuiConfig:
             ConfigError: It is not USER:PASSWORD.
         """
         if self.auth is not None and not all(self.auth.partition(":")):
-            raise ConfigError("not USER:PASSWORD", where="--auth")
+            raise ConfigError(
+                "not USER:PASSWORD",
+                where="--auth",
+                fix="give both: --auth marta:secret",
+            )
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "idiolect webui") -> int:

@@ -15,6 +15,7 @@ from idiolect.base.errors import UserError
 from idiolect.base.files import free_bytes
 from idiolect.base.hashes import sha256_file
 from idiolect.base.log import run_header
+from idiolect.base.places import ModelPlace
 from idiolect.base.units import format_bytes
 from idiolect.models.checkpoint import read_header
 from idiolect.models.download import SUMS_FILE, read_sums
@@ -45,15 +46,9 @@ Level = Literal["ok", "note", "fault"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorConfig:
+class DoctorConfig(ModelPlace):
     """What to look at."""
 
-    base: Path = Path("checkpoints")
-    """Folder of the base."""
-    aux_dir: Path | None = None
-    """Folder of the models that the base needs, when they are not beside it."""
-    model_dir: Path = Path("models")
-    """Folder of the installed models."""
     verify: bool = False
     """Also hash every file of the base and compare with its SHA256SUMS."""
 

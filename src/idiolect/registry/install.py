@@ -17,6 +17,7 @@ from idiolect.base.files import copy_file, free_bytes, slug, write_text
 from idiolect.base.guard import BaseSnapshot, check_output, is_base_dir
 from idiolect.base.hashes import sha256_file
 from idiolect.base.log import get_logger
+from idiolect.base.places import MODELS_DIR_NAME, BasePlace
 from idiolect.base.units import format_bytes
 from idiolect.models.checkpoint import (
     CheckpointHeader,
@@ -67,7 +68,7 @@ DISK_RESERVE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InstallConfig:
+class InstallConfig(BasePlace):
     """What to install, under which name."""
 
     checkpoint: Path
@@ -78,16 +79,12 @@ class InstallConfig:
     """Name of the model, for example catalan: it becomes gpt_catalan.pth."""
     description: str = ""
     """A sentence for the list and the model card."""
-    output_dir: Path = Path("models")
+    output_dir: Path = Path(MODELS_DIR_NAME)
     """Folder of the installed models."""
     config: Path | None = None
     """The model's configuration; that of the base when left out."""
     language: tuple[str, ...] = ()
     """Languages that it speaks (ca es ...), when the checkpoint does not say."""
-    base: Path = Path("checkpoints")
-    """Folder of the base that it was trained from."""
-    aux_dir: Path | None = None
-    """Folder of the models that the base needs, when they are not beside it."""
     force: bool = False
     """Replace a model of this name."""
     dry_run: bool = False

@@ -68,7 +68,7 @@ class TrainConfig:
     base_checkpoint: Path = Path(BASE_DIR_NAME) / "gpt.pth"
     """Weights to start from: those of the base, or of an earlier run."""
     aux_dir: Path | None = None
-    """Where the base's auxiliary networks lie when they are not in its own folder."""
+    """Folder of w2v-bert, the codec, CAMPPlus and BigVGAN, when they are not beside the base."""
     output_dir: Path | None = None
     """Folder of the run; never the base. By default training/<output-name>/checkpoints."""
     output_name: str = ""
