@@ -167,7 +167,10 @@ def _lay_out(clips: list[CorpusClip], folder: Path) -> float:
     for clip in track(clips, "laying out clips", unit="clips"):
         name = clip.name
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise DataError(f"the package names a clip outside its folder: {name!r}")
+            raise DataError(
+                f"the package names a clip outside its folder: {name!r}",
+                fix="do not use it; please report it",
+            )
         if clip.path.suffix == G722_SUFFIX:
             name = str(Path(name).with_suffix(".wav"))
             write_wav(folder / AUDIO_DIR / name, *read_audio(clip.path))

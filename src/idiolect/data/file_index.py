@@ -82,7 +82,11 @@ def audio_index(folder: Path) -> FileIndex:
         DataError: There is no such folder, or no audio in it.
     """
     if not folder.is_dir():
-        raise DataError(f"no such folder: {folder}", where="--audio-dir")
+        raise DataError(
+            f"no such folder: {folder}",
+            where="--audio-dir",
+            fix="name the folder that the recordings are in",
+        )
     index = FileIndex(folder, AUDIO_SUFFIXES)
     if not len(index) and not index.unnamable:
         raise DataError(

@@ -46,6 +46,7 @@ SUFFIXES = re.compile(
 )
 """What may stand behind the path of a manifest: ``::language``, ``@weight`` or both."""
 
+NO_UTTERANCE = "the manifest holds no utterance"
 FIX_MANIFEST = f"mend these lines, or make the manifest again with prepare; {ASK_FOR_UTF8}"
 
 
@@ -131,7 +132,7 @@ def read_manifest(path: Path) -> Iterator[Utterance]:
             fix=FIX_MANIFEST,
         )
     if not count:
-        raise DataError("the manifest holds no utterance", where=str(path))
+        raise DataError(NO_UTTERANCE, where=str(path), fix="make it again with idiolect prepare")
     return (_utterance(record, path.parent) for _, record, _ in _records(path))
 
 

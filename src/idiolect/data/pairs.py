@@ -31,7 +31,7 @@ from idiolect.base.errors import ConfigError, DataError, summarize
 from idiolect.base.files import read_jsonl, write_jsonl
 from idiolect.base.skips import Skips
 from idiolect.base.units import MAX_PROMPT_SEC
-from idiolect.data.manifest import Utterance
+from idiolect.data.manifest import NO_UTTERANCE, Utterance
 
 FORMAT = "idiolect-pairs/1"
 KEYS = ("target", "prompt", "speaker", "language")
@@ -237,7 +237,9 @@ def check_skipped(plan: PairPlan, manifest: Path, *, allow_skips: bool) -> None:
 def no_pairs_error(plan: PairPlan, manifest: Path) -> DataError:
     """Return the error that says why ``plan`` is empty, and what to do."""
     if not plan.skipped:
-        return DataError("the manifest holds no utterance", where=str(manifest))
+        return DataError(
+            NO_UTTERANCE, where=str(manifest), fix="make it again with idiolect prepare"
+        )
     faults = [f"{count} clips: {reason}" for reason, count in plan.skipped.most_common()]
     return DataError(
         f"no pair can be made of {plan.num_clips} clips:\n{summarize(faults)}",
