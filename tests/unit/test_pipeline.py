@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, fields
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,9 @@ from idiolect.base.errors import (
     SynthesisError,
 )
 from idiolect.base.units import SAMPLE_RATE
+from idiolect.cli.synth import SynthConfig
 from idiolect.synthesis.pipeline import IndexTTS2, choose_device, sampling_settings
+from idiolect.synthesis.sampling import SamplingSettings
 from registry_kit import make_tokenizer, trained_checkpoint
 
 TEXT = "The baker opens the door."
@@ -319,6 +323,19 @@ def test_published_keywords_have_their_published_meaning():
     assert (settings.max_codes, settings.top_k, settings.typical_mass) == (600, 0, 0.9)
 
 
+def test_the_command_and_the_call_have_the_same_defaults():
+    call = {name: p.default for name, p in signature(IndexTTS2.infer).parameters.items()}
+    call |= asdict(SamplingSettings())
+    call["max_text_tokens"] = call["max_text_tokens_per_segment"]
+    call["max_mel_tokens"] = call["max_codes"]
+
+    command = {field.name: field.default for field in fields(SynthConfig)}
+
+    shared = command.keys() & call.keys() - {"text"}
+    assert {"top_p", "speed", "max_text_tokens", "max_mel_tokens"} <= shared
+    assert {name: command[name] for name in shared} == {name: call[name] for name in shared}
+
+
 def test_a_typical_mass_counts_only_while_typical_sampling_is_on():
     off = sampling_settings({"typical_sampling": False, "typical_mass": 0.8})
     on = sampling_settings({"typical_sampling": True, "typical_mass": 0.8})
@@ -358,6 +375,21 @@ def test_a_model_swap_changes_the_gpt_and_its_tokenizer_only(nano_base, prompt, 
     assert samples_of(tts, prompt, "Bon dia.").any()
     tts.use_model("base")
     np.testing.assert_array_equal(samples_of(tts, prompt), base)
+
+
+def test_a_stream_ends_with_the_model_that_it_began_with(nano_base, prompt, tmp_path):
+    install(tmp_path / "models", nano_base, "catalan")
+    tts = load(nano_base, tmp_path / "models")
+    cut = {"max_text_tokens_per_segment": 12, "stream_return": True, **SHORT}
+    alone = list(tts.infer(prompt, LONG_TEXT, **cut))
+    stream = tts.infer(prompt, LONG_TEXT, **cut)
+
+    begun = [next(stream)]
+    tts.use_model("catalan")
+    swapped = [*begun, *stream]
+
+    assert all(map(torch.equal, swapped, alone))
+    assert len(swapped) == len(alone)
 
 
 def test_a_damaged_model_leaves_the_former_one_speaking(nano_base, prompt, tmp_path):

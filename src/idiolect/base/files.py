@@ -76,7 +76,8 @@ def parse_json(text: str | bytes) -> Any:
         value = json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
+    has_escapes = b"\\u" in text if isinstance(text, bytes) else "\\u" in text
+    if has_escapes:
         json.dumps(value, ensure_ascii=False).encode()
     return value
 
