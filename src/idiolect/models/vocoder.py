@@ -116,14 +116,18 @@ class Snake(nn.Module):
         return x + torch.sin(x * a).square() / (b + SNAKE_FLOOR)
 
 
-class Upsampler(nn.Module):
-    """``[B, C, N]`` to twice the rate."""
+class Filtering(nn.Module):
+    """What holds the filter; the published file has a copy at every place."""
 
     filter: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("filter", low_pass_filter())
+
+
+class Upsampler(Filtering):
+    """``[B, C, N]`` to twice the rate."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[B, C, 2 * N]``."""
@@ -149,14 +153,8 @@ class Downsampler(nn.Module):
         return y
 
 
-class LowPass(nn.Module):
+class LowPass(Filtering):
     """The filter, and every other sample of what it passes."""
-
-    filter: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("filter", low_pass_filter())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[B, C, N]`` for ``x`` ``[B, C, 2 * N]``."""
