@@ -14,23 +14,16 @@ MARKS = {"ok": "ok   ", "note": "note ", "fault": "FAULT"}
 
 def main(argv: Sequence[str] | None = None, prog: str = "idiolect doctor") -> int:
     """Run the command; return its exit code: 1 when something would fail."""
-    num_faults = 0
-
-    def look(config: DoctorConfig) -> None:
-        nonlocal num_faults
-        num_faults = _report(config)
-
-    code = run_command(
+    return run_command(
         DoctorConfig,
-        look,
+        _examine,
         argv,
         prog=prog,
         description="Say what is there, what is missing, what would fail, and what fits.",
     )
-    return EXIT_FAULTS if code == EXIT_OK and num_faults else code
 
 
-def _report(config: DoctorConfig) -> int:
+def _examine(config: DoctorConfig) -> int:
     num_faults = 0
     for finding in examine(config):
         num_faults += finding.level == "fault"
@@ -39,4 +32,4 @@ def _report(config: DoctorConfig) -> int:
         if finding.fix:
             print(f"{indent[1:]}{finding.fix}")
     print("everything works" if not num_faults else f"faults to mend: {num_faults}")
-    return num_faults
+    return EXIT_FAULTS if num_faults else EXIT_OK

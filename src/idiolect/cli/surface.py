@@ -21,7 +21,7 @@ Config = TypeVar("Config")
 
 def run_command(
     config_type: type[Config],
-    work: Callable[[Config], None],
+    work: Callable[[Config], int | None],
     argv: Sequence[str] | None,
     *,
     prog: str,
@@ -31,18 +31,14 @@ def run_command(
 
     Args:
         config_type: A frozen dataclass; the string under each field is the help of its flag.
-        work: Called with the parsed configuration.
+        work: Called with the parsed configuration; may return an exit code other than 0.
         argv: The arguments after the command's name; those of the process when None.
         prog: The command as the user typed it.
         description: What the command does, at the top of ``--help``.
     """
     set_up_logging()
     let_help_flow(config_type)
-
-    def parse_and_work() -> None:
-        work(tyro.cli(config_type, args=argv, prog=prog, description=description))
-
-    return run(parse_and_work)
+    return run(lambda: work(tyro.cli(config_type, args=argv, prog=prog, description=description)))
 
 
 def let_help_flow(config_type: type) -> None:
@@ -61,10 +57,10 @@ def let_help_flow(config_type: type) -> None:
             let_help_flow(kind)
 
 
-def run(command: Callable[[], None]) -> int:
+def run(command: Callable[[], int | None]) -> int:
     """Run ``command``; turn a :class:`UserError` into a message and Ctrl-C into exit code 130."""
     try:
-        command()
+        return command() or EXIT_OK
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         get_logger().log(logging.DEBUG, "raised here", exc_info=True)
@@ -80,4 +76,3 @@ def run(command: Callable[[], None]) -> int:
         where = f": {error.filename}" if error.filename else ""
         print(f"error: {error.strerror or error.args[-1]}{where}", file=sys.stderr)
         return EXIT_USER
-    return EXIT_OK
