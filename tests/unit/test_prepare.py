@@ -224,7 +224,8 @@ def test_a_copy_has_one_channel_and_no_useless_rate(tmp_path):
 def test_an_id_with_dots_and_slashes_writes_nothing_outside(tmp_path):
     settings = corpus(tmp_path)
     rows = [
-        {"id": f"../../../broke_out{n}", "audio": f"{n:02d}.wav", "text": TEXTS[n]} for n in range(10)
+        {"id": f"../../../broke_out{n}", "audio": f"{n:02d}.wav", "text": TEXTS[n]}
+        for n in range(10)
     ]
     path = tmp_path / "catalan.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")

@@ -167,6 +167,15 @@ def test_the_tokenizer_of_another_model_is_refused_with_both_hashes(config, run)
     assert not config.output_dir.exists()
 
 
+def test_a_model_of_another_text_front_end_is_refused_with_both_identities(config, tmp_path):
+    weights, header = load_checkpoint(config.checkpoint)
+    old = tmp_path / "old.pth"
+    save_checkpoint(old, weights, replace(header, front_end={"ca": "idiolect-text/0:ca"}))
+
+    with pytest.raises(TokenizerError, match=r"idiolect-text/0:ca, but .* has idiolect-text/1:ca"):
+        install_model(replace(config, checkpoint=old))
+
+
 def test_plain_weights_need_a_tokenizer_of_their_size(config, run, nano_base):
     plain = replace(config, checkpoint=run / "plain.pth", tokenizer=nano_base / "bpe.model")
 

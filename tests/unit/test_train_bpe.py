@@ -347,3 +347,14 @@ def test_the_command_refuses_the_base_folder(tmp_path, capsys, monkeypatch):
 def test_the_command_asks_for_a_manifest(tmp_path, capsys):
     assert main(["--output-prefix", str(tmp_path / "x")]) == 2
     assert "--manifest" in capsys.readouterr().err
+
+
+def test_a_tokenizer_of_another_text_front_end_is_refused_with_both_identities(tmp_path):
+    report = train_tokenizer(CATALAN, config(tmp_path))
+    tokenizer = Tokenizer.load(report.path)
+    tokenizer.check_front_end()
+    identity = report.path.with_suffix(".json")
+    identity.write_text(identity.read_text().replace("idiolect-text/1", "idiolect-text/0"))
+
+    with pytest.raises(TokenizerError, match=r"idiolect-text/0:ca, but .* has idiolect-text/1:ca"):
+        tokenizer.check_front_end()

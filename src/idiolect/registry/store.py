@@ -31,6 +31,7 @@ from idiolect.registry.entry import (
     with_header,
     write_entry,
 )
+from idiolect.text.normalize import check_front_end
 from idiolect.text.tokenizer import Tokenizer
 
 BASE_NAME = "base"
@@ -89,7 +90,8 @@ def find_model(name: str | Path, model_dir: Path, base: BaseFiles | Path) -> Mod
 
     Raises:
         RegistryError: There is no such model, or it has no tokenizer of its own.
-        TokenizerError: The tokenizer beside it belongs to another model.
+        TokenizerError: The tokenizer beside it belongs to another model, or the model was trained
+            with another text front-end.
         CheckpointError: Its weights are damaged.
     """
     files = base if isinstance(base, BaseFiles) else locate_base(base)
@@ -191,12 +193,14 @@ def _tokenizer_of(path: Path, outline: CheckpointOutline, base: BaseFiles | None
 
 
 def check_pair(outline: CheckpointOutline, tokenizer: Tokenizer, *, where: Path) -> None:
-    """Make sure that weights and tokenizer belong together.
+    """Make sure that weights, tokenizer and text front-end belong together.
 
     Raises:
-        TokenizerError: They do not; both hashes, or both sizes, are shown.
+        TokenizerError: They do not; both hashes, sizes or identities are shown.
     """
-    wanted = outline.header.tokenizer_sha256 if outline.header is not None else ""
+    header = outline.header or CheckpointHeader()
+    check_front_end(header.front_end, where=where)
+    wanted = header.tokenizer_sha256
     if wanted and wanted != tokenizer.sha256:
         raise TokenizerError(
             f"{where.name} was trained with the tokenizer {wanted[:SHOWN_HASH]}, but "

@@ -7,9 +7,11 @@ the language of the text, and write :func:`front_end_identity` into what they ma
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
-from idiolect.base.errors import did_you_mean
+from idiolect.base.errors import TokenizerError, did_you_mean
 from idiolect.base.log import get_logger
 from idiolect.text.languages import LANGUAGES, NEUTRAL, find_language
 from idiolect.text.published_rules import (
@@ -50,6 +52,25 @@ def front_end_identity(language: str | None) -> str:
     """Return what text of ``language`` was prepared with: name, version and language."""
     code = language_code(language)
     return f"idiolect-text/{FRONT_END_VERSION}:{PUBLISHED_GUESS if code is None else code}"
+
+
+def check_front_end(recorded: Mapping[str, str], *, where: Path) -> None:
+    """Make sure that what ``where`` was made with is the front-end of this program.
+
+    Args:
+        recorded: Language (empty for none) to the identity that was written down.
+        where: The file that says so.
+
+    Raises:
+        TokenizerError: They differ; both are named.
+    """
+    for language, identity in recorded.items():
+        if identity != (own := front_end_identity(language or None)):
+            raise TokenizerError(
+                f"made with the text front-end {identity}, but this program has {own}",
+                where=str(where),
+                fix="make it again with this version of idiolect, or use the version that made it",
+            )
 
 
 def normalize(text: str, language: str | None, *, glossary: Glossary | None = None) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from sentencepiece import SentencePieceProcessor
 
 from idiolect.base.errors import TokenizerError
-from idiolect.text.normalize import prepare_text
+from idiolect.base.files import read_json
+from idiolect.text.normalize import check_front_end, prepare_text
 
 START_ID, STOP_ID, UNKNOWN_ID = 0, 1, 2
 """``<s>``, ``</s>`` and ``<unk>`` of the published tokenizer; the GPT frames its text by them."""
@@ -50,6 +51,20 @@ class Tokenizer:
             TokenizerError: As :meth:`load`.
         """
         return cls(path, sha256(content).hexdigest(), _processor(content, path))
+
+    def check_front_end(self) -> None:
+        """Make sure that this program prepares text as it was prepared for this tokenizer.
+
+        Only what ``idiolect tokenizer`` made says how; another file is taken as it is.
+
+        Raises:
+            TokenizerError: The text front-end has changed since.
+        """
+        identity_path = self.path.with_suffix(".json")
+        if identity_path.is_file():
+            identity = read_json(identity_path)
+            if isinstance(identity, dict) and identity.get("sha256") == self.sha256:
+                check_front_end(identity.get("front_end", {}), where=identity_path)
 
     @property
     def vocab_size(self) -> int:

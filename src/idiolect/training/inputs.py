@@ -69,9 +69,10 @@ def read_inputs(config: TrainConfig, files: BaseFiles) -> Inputs:
     Raises:
         DataError: A manifest is missing or bad.
         GuardError: A manifest lies in a base, where its features would be written.
-        TokenizerError: The tokenizer is missing or bad.
+        TokenizerError: The tokenizer is missing, bad, or of another text front-end.
     """
     tokenizer = Tokenizer.load(config.tokenizer or files.tokenizer)
+    tokenizer.check_front_end()
     train = [read_source(parse_source(text)) for text in config.train_manifest]
     if config.val_manifest:
         val = [read_source(parse_source(text)) for text in config.val_manifest]
