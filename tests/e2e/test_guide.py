@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from idiolect.models.nano import write_nano
 
 from docs.guide import GUIDES, ROOT, Block, blocks
 from idiolect.base.guard import BaseSnapshot
 from idiolect.data.formants import VOICES, write_corpus
+from idiolect.models.nano import write_nano
 
 LATEST = "training/catalan/checkpoints/latest.pth"
 REST_OF_THE_FLAGS = f"--resume {LATEST} --epochs 21"

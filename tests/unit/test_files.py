@@ -1,6 +1,8 @@
 """Files are written whole or not at all, and lines are told by their number."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +11,7 @@ from idiolect.base.files import (
     atomic_path,
     read_json,
     read_jsonl,
+    remove_left_over,
     slug,
     write_json,
     write_jsonl,
@@ -99,3 +102,17 @@ def test_two_writers_of_one_file_do_not_share_a_partial_one(tmp_path):
     with atomic_path(tmp_path / "a") as partial:
         partial.write_text("x")
         assert str(os.getpid()) in partial.name
+
+
+def test_only_what_a_killed_process_half_wrote_is_removed(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = tmp_path / f".m.pth.{ended.pid}.partial"
+    alive = tmp_path / f".n.pth.{os.getpid()}.partial"
+    foreign = tmp_path / ".my.notes.partial"
+    for path in (dead, alive, foreign):
+        path.write_text("half")
+
+    remove_left_over(tmp_path)
+
+    assert sorted(tmp_path.iterdir()) == sorted([alive, foreign])

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from idiolect.base.errors import DataError, UserError
 from idiolect.base.guard import check_output
 
@@ -39,6 +41,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             partial.unlink()
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove what a process that was killed had half written in ``folder``.
+
+    Long work calls this once before it begins: a killed run leaves a whole checkpoint's bytes.
+    """
+    for partial in folder.glob(".*.*.partial"):
+        pid = partial.name.rsplit(".", 2)[1]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            check_output(partial).unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from idiolect.audio.io import Waveform, read_audio
 from idiolect.base.errors import ConfigError, DataError, summarize
-from idiolect.base.files import write_jsonl
+from idiolect.base.files import remove_left_over, write_jsonl
 from idiolect.base.guard import check_output
 from idiolect.base.hashes import sha256_file, sha256_text
 from idiolect.base.log import get_logger
@@ -289,6 +289,7 @@ def extract_features(
     check_output(folder / LOCK_FILE)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / LOCK_FILE):
+        remove_left_over(folder)
         store = FeatureStore.open(folder)
         wanted = [u for u in utterances if u.id not in store or _is_changed(u, store)]
         run = _Run(extractor, config, skips, folder / REJECTED_FILE)

@@ -13,7 +13,7 @@ from typing import Any
 from idiolect.audio.checks import AudioLimits
 from idiolect.audio.io import read_audio, write_flac
 from idiolect.base.errors import LISTED, ConfigError, DataError, summarize
-from idiolect.base.files import write_jsonl
+from idiolect.base.files import remove_left_over, write_jsonl
 from idiolect.base.guard import check_output
 from idiolect.base.log import get_logger
 from idiolect.base.progress import progress
@@ -146,6 +146,7 @@ def prepare(config: PrepareConfig) -> PrepareReport:
     """
     check_output(config.output_manifest)
     _check_overwrites(config)
+    remove_left_over(config.output_manifest.parent)
     source = open_source(
         config.audio_dir,
         config.transcript_file,

@@ -13,7 +13,7 @@ from typing import Any
 
 from idiolect.base.config import read_yaml, write_yaml
 from idiolect.base.errors import CheckpointError, RegistryError
-from idiolect.base.files import copy_file, free_bytes, slug, write_text
+from idiolect.base.files import copy_file, free_bytes, remove_left_over, slug, write_text
 from idiolect.base.guard import BaseSnapshot, check_output, is_base_dir
 from idiolect.base.hashes import sha256_file
 from idiolect.base.log import get_logger
@@ -142,6 +142,7 @@ def install_model(config: InstallConfig) -> InstallReport:
         _check_free(plan, installed)
     entry = _entry(plan, config)
     if not config.dry_run:
+        remove_left_over(plan.folder)
         entry = _write(plan, config, entry)
     files = (*plan.targets, entry_path(plan.folder, plan.name))
     return InstallReport(entry=entry, files=files, base_sentence=_verdict(snapshot, config))

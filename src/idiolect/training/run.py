@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from idiolect.base.config import write_yaml
 from idiolect.base.errors import ConfigError, TrainingError
+from idiolect.base.files import remove_left_over
 from idiolect.base.log import get_logger, log_to_file, run_header
 from idiolect.base.progress import progress
 from idiolect.models.gpt import UnifiedVoice
@@ -190,6 +191,7 @@ class _Run:
         config, inputs, start = self.config, self.inputs, self.starting
         if start.transfer is not None:
             get_logger().info("%s", start.transfer.summary())
+        remove_left_over(self.folder)
         check_disk(self.folder, start.gpt, config.base_checkpoint, keep=config.keep)
         data = prepare_data(
             inputs,

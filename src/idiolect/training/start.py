@@ -9,7 +9,13 @@ from pathlib import Path
 import torch
 
 from idiolect.base.config import to_mapping
-from idiolect.base.errors import ConfigError, TokenizerError, TrainingError, summarize
+from idiolect.base.errors import (
+    CheckpointError,
+    ConfigError,
+    TokenizerError,
+    TrainingError,
+    summarize,
+)
 from idiolect.base.files import slug
 from idiolect.base.guard import BASE_DIR_NAME, BaseSnapshot, check_output, is_base_dir
 from idiolect.base.hashes import sha256_file
@@ -117,6 +123,16 @@ def find_base(config: TrainConfig) -> BaseFiles:
         CheckpointError: Files are missing; all of them are listed.
     """
     beside = config.base_checkpoint.parent
+    if (
+        beside.is_dir()
+        and not config.base_checkpoint.is_file()
+        and not is_base_dir(beside.resolve())
+    ):
+        raise CheckpointError(
+            f"no such checkpoint: {config.base_checkpoint}",
+            where="--base-checkpoint",
+            fix="name the gpt.pth of a base, or a checkpoint of another run",
+        )
     if config.config is not None:
         folder = config.config.parent
     else:

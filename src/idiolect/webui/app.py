@@ -24,7 +24,7 @@ def build_page(desk: Desk) -> gr.Blocks:
     page: gr.Blocks = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=UPLOADS_KEPT_SEC)
     with page:
         gr.Markdown(f"# {TITLE}\nTeach IndexTTS-2 a new language, and hear it.")
-        speak.build(desk)
+        speak.build(desk, page)
     return page
 
 

@@ -14,7 +14,7 @@ from idiolect.base.files import free_bytes
 from idiolect.base.units import format_bytes
 from idiolect.models.published import BaseFiles, locate_base
 from idiolect.registry.entry import ModelEntry
-from idiolect.registry.store import base_entry, list_models
+from idiolect.registry.store import base_entry, list_models, record_vram
 from idiolect.synthesis.pipeline import IndexTTS2
 
 MIN_FREE_BYTES = 100 * 1024**2
@@ -43,9 +43,19 @@ class Desk:
 
     def entries(self) -> dict[str, ModelEntry]:
         """Return the base and the installed models by label, read anew from disk."""
-        installed = list_models(self.settings.model_dir, self.files)
-        usable = [entry for entry in installed if not entry.problem]
+        usable = [entry for entry in self._installed() if not entry.problem]
         return {entry.label: entry for entry in (base_entry(self.files), *usable)}
+
+    def problems(self) -> list[str]:
+        """Return why models in the folder cannot be offered, one line each."""
+        return [
+            f"{entry.checkpoint.name} is not offered: {entry.problem}"
+            for entry in self._installed()
+            if entry.problem
+        ]
+
+    def _installed(self) -> list[ModelEntry]:
+        return list_models(self.settings.model_dir, self.files)
 
     def devices(self) -> list[tuple[str, str]]:
         """Return (label, device) of each GPU, and of the CPU."""
@@ -94,4 +104,7 @@ class Desk:
             raise SynthesisError("less than 100 MB are free for outputs", fix="make room")
         output = self.settings.output_dir / f"{time.time_ns()}.wav"
         tts.infer(prompt, text, output, language=language, seed=seed)
+        if tts.device.type == "cuda":
+            used_bytes = torch.cuda.max_memory_allocated(tts.device)
+            record_vram(tts.model.name, self.settings.model_dir, used_bytes)
         return output

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
@@ -22,8 +22,8 @@ NARROW_PX = 320
 """Of a field whose text needs the width of a telephone."""
 
 
-def build(desk: Desk) -> None:
-    """Add the controls of this tab to the page that is being built."""
+def build(desk: Desk, page: gr.Blocks) -> None:
+    """Add the controls of this tab to ``page``, which is being built."""
     labels = list(desk.entries())
     devices = desk.devices()
     with gr.Row():
@@ -35,6 +35,7 @@ def build(desk: Desk) -> None:
     with gr.Row():
         load = gr.Button("Load Model", variant="primary", scale=3)
         refresh = gr.Button("Refresh list", scale=2)
+    left_out = gr.Markdown(_problems(desk))
     status = gr.Markdown(NOTHING_LOADED)
     # Without "share" among the buttons: it would send the sound to another host.
     prompt = gr.Audio(
@@ -48,7 +49,12 @@ def build(desk: Desk) -> None:
     sound = gr.Audio(label="Sound", type="filepath", interactive=False, buttons=["download"])
 
     model.change(lambda label: _info(desk, label), model, info)
-    refresh.click(lambda: gr.update(choices=list(desk.entries())), None, model)
+    for event in (page.load, refresh.click):
+        event(
+            lambda: (gr.update(choices=list(desk.entries())), _problems(desk)),
+            None,
+            [model, left_out],
+        )
     load.click(
         shown_on_page(lambda label, where: _load(desk, label, where)), [model, device], status
     )
@@ -67,6 +73,14 @@ def _languages() -> list[tuple[str, str]]:
 def _info(desk: Desk, label: str | None) -> str:
     entry = desk.entries().get(label or "")
     return "" if entry is None else f"{entry.tokenizer_line}  \n{entry.vram_line}"
+
+
+def _listing(desk: Desk) -> tuple[dict[str, Any], str]:
+    return gr.update(choices=list(desk.entries())), _problems(desk)
+
+
+def _problems(desk: Desk) -> str:
+    return "  \n".join(html.escape(line) for line in desk.problems())
 
 
 def _load(desk: Desk, label: str | None, device: str) -> str:
