@@ -25,7 +25,7 @@ from idiolect.models.semantic import SemanticEncoder, semantic_state
 from idiolect.models.speaker import CampPlus
 from idiolect.models.vocoder import BigVgan
 from idiolect.models.weight_norm import fold_weight_norm
-from idiolect.synthesis.pipeline import full_scale, join_segments
+from idiolect.synthesis.output import full_scale, join_segments
 from idiolect.synthesis.sampling import SamplingSettings, generate
 from idiolect.synthesis.stack import FrozenStack, PromptFeatures
 

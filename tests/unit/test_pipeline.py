@@ -23,7 +23,8 @@ from idiolect.base.errors import (
 )
 from idiolect.base.units import SAMPLE_RATE
 from idiolect.cli.synth import SynthConfig
-from idiolect.synthesis.pipeline import IndexTTS2, choose_device, sampling_settings
+from idiolect.synthesis.pipeline import IndexTTS2, choose_device
+from idiolect.synthesis.request import LoadedModel, sampling_settings
 from idiolect.synthesis.sampling import SamplingSettings
 from registry_kit import make_tokenizer, trained_checkpoint
 
@@ -365,7 +366,7 @@ def test_a_model_swap_changes_the_gpt_and_its_tokenizer_only(nano_base, prompt, 
 
     model = tts.use_model("catalan")
 
-    assert (model.name, model.language, model.tokenizer.path.name) == (
+    assert (model.name, model.language_of(None), model.tokenizer.path.name) == (
         "catalan",
         "ca",
         "catalan_bpe.model",
@@ -420,3 +421,30 @@ def test_a_model_that_was_installed_anew_is_loaded_anew(nano_base, tmp_path):
 def test_an_unknown_model_names_the_installed_ones(tts):
     with pytest.raises(RegistryError, match="'catalan' is not installed"):
         tts.use_model("catalan")
+
+
+def model_that_speaks(*languages: str) -> LoadedModel:
+    return LoadedModel(
+        name="romance", version=(Path("x"), 0), gpt=None, tokenizer=None, languages=languages
+    )
+
+
+@pytest.mark.parametrize(
+    ("languages", "asked", "found"),
+    [
+        (("ca",), None, "ca"),
+        (("ca",), "es", "es"),
+        (("zh", "en"), None, None),
+        ((), None, None),
+        (("ca", "es"), "es", "es"),
+    ],
+)
+def test_the_language_is_the_one_asked_for_or_the_models_own(languages, asked, found):
+    assert model_that_speaks(*languages).language_of(asked) == found
+
+
+def test_a_model_of_several_languages_is_never_read_by_the_rules_of_another():
+    with pytest.raises(SynthesisError, match="romance speaks ca, es, fr") as error:
+        model_that_speaks("ca", "es", "fr").language_of(None)
+
+    assert error.value.fix == "say which: --language ca"

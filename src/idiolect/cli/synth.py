@@ -39,7 +39,7 @@ class SynthConfig:
     model: str | None = None
     """An installed model's name, such as catalan; the base when left out."""
     language: str | None = None
-    """Language of the text (ca, es, fr ...); that of the model when left out."""
+    """Language of the text (ca, es, fr ...); when left out, that of the model if it has one."""
     seed: int | None = None
     """Same seed, same sound; drawn and printed when left out."""
     speed: float = 1.0

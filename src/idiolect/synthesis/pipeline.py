@@ -6,10 +6,8 @@ requests never mix and a model that is swapped out finishes what it began.
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Lock
 
@@ -18,66 +16,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idiolect.audio.io import write_wav
-from idiolect.base.errors import SynthesisError, did_you_mean
+from idiolect.base.errors import SynthesisError
 from idiolect.base.guard import check_output
 from idiolect.base.log import get_logger
 from idiolect.base.progress import track
-from idiolect.base.units import SAMPLE_RATE
-from idiolect.models.emotion import EMOTIONS, EmotionReader, scale_weights
+from idiolect.models.emotion import EmotionReader, scale_weights
 from idiolect.models.gpt import UnifiedVoice
-from idiolect.models.published import BaseFiles, load_gpt, locate_base
+from idiolect.models.loading import load_gpt
+from idiolect.models.published import BaseFiles, locate_base
 from idiolect.registry.store import BASE_NAME, ModelFiles, find_model
-from idiolect.synthesis.sampling import SamplingSettings, generate_codes
+from idiolect.synthesis.output import finished, full_scale, streamed
+from idiolect.synthesis.request import (
+    SEED_RANGE,
+    SEGMENT_TOKENS_RANGE,
+    SPEED_RANGE,
+    LoadedModel,
+    Request,
+    checked,
+    checked_weights,
+    sampling_settings,
+    segments_of,
+)
+from idiolect.synthesis.sampling import generate_codes
 from idiolect.synthesis.stack import FrozenStack, PromptFeatures
-from idiolect.text.segments import split_segments
 from idiolect.text.tokenizer import Tokenizer
-
-FULL_SCALE = 32767.0
-"""The published code speaks in 16-bit units, as floats."""
-SPEED_RANGE = (0.5, 2.0)
-"""How many times as fast: the length of the mel is divided by it."""
-SEED_RANGE = (0, 2**63 - 1)
-SEGMENT_TOKENS_RANGE = (1, 10_000)
-PUBLISHED_NAMES = {"max_mel_tokens": "max_codes"}
-"""Keywords of the published call that have another name here."""
-TYPICAL_MASS = 0.9
-"""What the published call takes when typical sampling is asked for without a mass."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedModel:
-    """A GPT and the tokenizer it was trained with."""
-
-    name: str
-    version: tuple[Path, int]
-    """File of the weights and when it was written, in ns: an installation may replace it."""
-    gpt: UnifiedVoice
-    tokenizer: Tokenizer
-    languages: tuple[str, ...]
-
-    @property
-    def language(self) -> str | None:
-        """The language to assume when a request names none; None is the published choice."""
-        return self.languages[0] if len(self.languages) == 1 else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What one call of :meth:`IndexTTS2.infer` asks for, checked."""
-
-    prompt: Path
-    text: str
-    language: str | None
-    emotion_prompt: Path | None
-    emotion_alpha: float
-    emotion_weights: tuple[float, ...] | None
-    random_emotion: bool
-    max_segment_tokens: int
-    quick_tokens: int
-    seed: int
-    speed: float
-    sampling: SamplingSettings
 
 
 class IndexTTS2:
@@ -192,11 +154,12 @@ class IndexTTS2:
             max_text_tokens_per_segment: Longer texts are cut into segments of at most so many.
             stream_return: Return an iterator of segments as they are made.
             more_segment_before: Keep the first segments short until so many tokens, for streaming.
-            language: Code of the language of ``text``; that of the model when None.
+            language: Code of the language of ``text``; when None, that of the model if it has one.
             seed: Same seed, same sound; drawn when None.
             speed: 0.5…2; the sound is asked to be so much shorter.
-            **generation: Fields of :class:`SamplingSettings`; and as the published call has them
-                ``max_mel_tokens`` for ``max_codes``, and ``typical_sampling``.
+            **generation: Fields of :class:`~idiolect.synthesis.sampling.SamplingSettings`; and as
+                the published call has them ``max_mel_tokens`` for ``max_codes``, and
+                ``typical_sampling``.
 
         Returns:
             ``output_path``, or (22050, int16 [n, 1]) without one, or an iterator of float waves
@@ -215,7 +178,7 @@ class IndexTTS2:
         request = Request(
             prompt=Path(spk_audio_prompt),
             text=text,
-            language=language or model.language,
+            language=model.language_of(language),
             emotion_prompt=(
                 Path(emo_audio_prompt) if emo_audio_prompt and weights is None else None
             ),
@@ -223,21 +186,21 @@ class IndexTTS2:
             emotion_weights=None if weights is None else scale_weights(weights, emo_alpha),
             random_emotion=use_random,
             max_segment_tokens=int(
-                _checked(
+                checked(
                     "max_text_tokens_per_segment", max_text_tokens_per_segment, SEGMENT_TOKENS_RANGE
                 )
             ),
             quick_tokens=more_segment_before,
-            seed=secrets.randbits(31) if seed is None else int(_checked("seed", seed, SEED_RANGE)),
-            speed=_checked("speed", speed, SPEED_RANGE),
+            seed=secrets.randbits(31) if seed is None else int(checked("seed", seed, SEED_RANGE)),
+            speed=checked("speed", speed, SPEED_RANGE),
             sampling=sampling_settings(generation),
         )
         if verbose:
             get_logger().info("seed %d, language %s", request.seed, request.language)
         waves = self._waves(model, request)
         if stream_return:
-            return _streamed(waves, interval_silence, output_path)
-        return _finished(list(waves), interval_silence, output_path)
+            return streamed(waves, interval_silence, output_path)
+        return finished(list(waves), interval_silence, output_path)
 
     def _weights(
         self, emo_vector: Sequence[float] | None, emo_text: str, *, use_emo_text: bool
@@ -249,17 +212,7 @@ class IndexTTS2:
             return self._reader.weights(emo_text)
         if emo_vector is None:
             return None
-        if len(emo_vector) != len(EMOTIONS):
-            raise SynthesisError(
-                f"emo_vector has {len(emo_vector)} weights, not {len(EMOTIONS)}",
-                fix=f"give one for each of {', '.join(EMOTIONS)}",
-            )
-        if not all(map(math.isfinite, emo_vector)):
-            raise SynthesisError(
-                f"emo_vector holds what is no number: {list(emo_vector)}",
-                fix="give weights of 0 to 1",
-            )
-        return tuple(emo_vector)
+        return checked_weights(emo_vector)
 
     def _waves(self, model: LoadedModel, request: Request) -> Iterator[Tensor]:
         """Yield the wave [1, n] in ±32767 of each segment that has sound."""
@@ -355,101 +308,9 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         ) from error
 
 
-def segments_of(model: LoadedModel, request: Request) -> list[list[int]]:
-    """Return the token ids of each segment of the request's text.
-
-    Raises:
-        SynthesisError: Nothing of the text is left to say, or a segment does not fit the model.
-    """
-    pieces = model.tokenizer.split(request.text, request.language)
-    limit = min(request.max_segment_tokens, model.gpt.dims.max_text_len)
-    segments = [
-        model.tokenizer.ids_of(segment)
-        for segment in split_segments(pieces, limit, request.quick_tokens)
-    ]
-    segments = [ids for ids in segments if ids]
-    if not segments:
-        raise SynthesisError(f"nothing to say in {request.text!r}", fix="give a text with words")
-    unknown = sum(ids.count(model.tokenizer.unk_id) for ids in segments)
-    if unknown:
-        get_logger().warning(
-            "%d tokens of the text are unknown to the tokenizer and will not be spoken well",
-            unknown,
-        )
-    return segments
-
-
-def sampling_settings(generation: dict[str, float | bool | None]) -> SamplingSettings:
-    """Return the settings that the keywords of the published call ask for.
-
-    Raises:
-        SynthesisError: A keyword is unknown.
-    """
-    given = {PUBLISHED_NAMES.get(name, name): value for name, value in generation.items()}
-    if "typical_sampling" in given:
-        mass = given.pop("typical_mass", None) or TYPICAL_MASS
-        given["typical_mass"] = mass if given.pop("typical_sampling") else None
-    if given.get("top_k", 0) is None:
-        given["top_k"] = 0
-    known = {field.name for field in fields(SamplingSettings)}
-    for name in given:
-        if name not in known:
-            names = {*known, *PUBLISHED_NAMES, "typical_sampling"}
-            raise SynthesisError(f"unknown setting {name!r}", fix=did_you_mean(name, names))
-    return SamplingSettings(**given)  # type: ignore[arg-type]
-
-
-def _checked(name: str, value: float, limits: tuple[float, float]) -> float:
-    low, high = limits
-    if not low <= value <= high:
-        raise SynthesisError(f"{name} {value} is out of range", fix=f"choose {low} to {high}")
-    return value
-
-
 def _version_of(found: ModelFiles) -> tuple[Path, int]:
     return found.gpt, found.gpt.stat().st_mtime_ns
 
 
 def _dtype(gpt: UnifiedVoice) -> torch.dtype:
     return gpt.mel_head.weight.dtype
-
-
-def full_scale(wave: Tensor) -> Tensor:
-    """Return ``wave`` in −1…1 as the published code hands it on: floats in ±32767."""
-    return (FULL_SCALE * wave).clamp(-FULL_SCALE, FULL_SCALE)
-
-
-def join_segments(waves: Sequence[Tensor], interval_ms: int) -> Tensor:
-    """Return the waves ``[1, n]`` one behind the other, with silence between them."""
-    silence = _silence(interval_ms)
-    return torch.cat([part for wave in waves for part in (silence, wave)][1:], dim=1)
-
-
-def _silence(interval_ms: int) -> Tensor:
-    return torch.zeros(1, max(0, int(SAMPLE_RATE * interval_ms / 1000)))
-
-
-def _streamed(
-    waves: Iterator[Tensor], interval_ms: int, output_path: str | Path | None
-) -> Iterator[Tensor]:
-    """Yield each wave and the silence after it; then write all of it, if there is a path."""
-    heard = []
-    for wave in waves:
-        yield wave
-        yield _silence(interval_ms)
-        if output_path is not None:
-            heard.append(wave)
-    if output_path is not None:
-        _finished(heard, interval_ms, output_path)
-
-
-def _finished(
-    waves: Sequence[Tensor], interval_ms: int, output_path: str | Path | None
-) -> Path | tuple[int, NDArray[np.int16]]:
-    """Write the waves as one, or return their samples as 16-bit numbers."""
-    wave = join_segments(waves, interval_ms)  # [1, n]
-    if output_path is None:
-        return SAMPLE_RATE, wave.to(torch.int16).T.numpy()
-    path = Path(output_path)
-    write_wav(path, (wave[0] / FULL_SCALE).clamp(-1, 1).numpy(), SAMPLE_RATE)
-    return path

@@ -30,8 +30,7 @@ from idiolect.base.units import (
 )
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.emotion import EmotionMatrices
-from idiolect.models.published import (
-    BaseFiles,
+from idiolect.models.loading import (
     load_codec,
     load_emotion_matrices,
     load_s2mel,
@@ -39,6 +38,7 @@ from idiolect.models.published import (
     load_speaker_encoder,
     load_vocoder,
 )
+from idiolect.models.published import BaseFiles
 from idiolect.models.s2mel import S2Mel
 from idiolect.models.semantic import SemanticEncoder
 from idiolect.models.speaker import CampPlus

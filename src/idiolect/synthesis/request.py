@@ -1,0 +1,146 @@
+"""What one call asks for, checked before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from idiolect.base.errors import SynthesisError, did_you_mean
+from idiolect.base.log import get_logger
+from idiolect.models.emotion import EMOTIONS
+from idiolect.models.gpt import UnifiedVoice
+from idiolect.registry.store import BASE_LANGUAGES
+from idiolect.synthesis.sampling import SamplingSettings
+from idiolect.text.segments import split_segments
+from idiolect.text.tokenizer import Tokenizer
+
+SPEED_RANGE = (0.5, 2.0)
+"""How many times as fast: the length of the mel is divided by it."""
+SEED_RANGE = (0, 2**63 - 1)
+SEGMENT_TOKENS_RANGE = (1, 10_000)
+PUBLISHED_NAMES = {"max_mel_tokens": "max_codes"}
+"""Keywords of the published call that have another name here."""
+TYPICAL_MASS = 0.9
+"""What the published call takes when typical sampling is asked for without a mass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A GPT and the tokenizer it was trained with."""
+
+    name: str
+    version: tuple[Path, int]
+    """File of the weights and when it was written, in ns: an installation may replace it."""
+    gpt: UnifiedVoice
+    tokenizer: Tokenizer
+    languages: tuple[str, ...]
+
+    def language_of(self, asked: str | None) -> str | None:
+        """Return the language of a request's text; None is the published choice by characters.
+
+        Raises:
+            SynthesisError: None was asked for, and the model speaks several of its own.
+        """
+        if asked or len(self.languages) == 1:
+            return asked or self.languages[0]
+        if set(self.languages) <= set(BASE_LANGUAGES):
+            return None
+        raise SynthesisError(
+            f"{self.name} speaks {', '.join(self.languages)}: the text may be any of them",
+            fix=f"say which: --language {self.languages[0]}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What one call of :meth:`IndexTTS2.infer` asks for, checked."""
+
+    prompt: Path
+    text: str
+    language: str | None
+    emotion_prompt: Path | None
+    emotion_alpha: float
+    emotion_weights: tuple[float, ...] | None
+    random_emotion: bool
+    max_segment_tokens: int
+    quick_tokens: int
+    seed: int
+    speed: float
+    sampling: SamplingSettings
+
+
+def segments_of(model: LoadedModel, request: Request) -> list[list[int]]:
+    """Return the token ids of each segment of the request's text.
+
+    Raises:
+        SynthesisError: Nothing of the text is left to say, or a segment does not fit the model.
+    """
+    pieces = model.tokenizer.split(request.text, request.language)
+    limit = min(request.max_segment_tokens, model.gpt.dims.max_text_len)
+    segments = [
+        model.tokenizer.ids_of(segment)
+        for segment in split_segments(pieces, limit, request.quick_tokens)
+    ]
+    segments = [ids for ids in segments if ids]
+    if not segments:
+        raise SynthesisError(f"nothing to say in {request.text!r}", fix="give a text with words")
+    unknown = sum(ids.count(model.tokenizer.unk_id) for ids in segments)
+    if unknown:
+        get_logger().warning(
+            "%d tokens of the text are unknown to the tokenizer and will not be spoken well",
+            unknown,
+        )
+    return segments
+
+
+def sampling_settings(generation: dict[str, float | bool | None]) -> SamplingSettings:
+    """Return the settings that the keywords of the published call ask for.
+
+    Raises:
+        SynthesisError: A keyword is unknown.
+    """
+    given = {PUBLISHED_NAMES.get(name, name): value for name, value in generation.items()}
+    if "typical_sampling" in given:
+        mass = given.pop("typical_mass", None) or TYPICAL_MASS
+        given["typical_mass"] = mass if given.pop("typical_sampling") else None
+    if given.get("top_k", 0) is None:
+        given["top_k"] = 0
+    known = {field.name for field in fields(SamplingSettings)}
+    for name in given:
+        if name not in known:
+            names = {*known, *PUBLISHED_NAMES, "typical_sampling"}
+            raise SynthesisError(f"unknown setting {name!r}", fix=did_you_mean(name, names))
+    return SamplingSettings(**given)  # type: ignore[arg-type]
+
+
+def checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    """Return the eight weights of the emotions.
+
+    Raises:
+        SynthesisError: There are not eight, or one is no number.
+    """
+    if len(weights) != len(EMOTIONS):
+        raise SynthesisError(
+            f"emo_vector has {len(weights)} weights, not {len(EMOTIONS)}",
+            fix=f"give one for each of {', '.join(EMOTIONS)}",
+        )
+    if not all(map(math.isfinite, weights)):
+        raise SynthesisError(
+            f"emo_vector holds what is no number: {list(weights)}",
+            fix="give weights of 0 to 1",
+        )
+    return tuple(weights)
+
+
+def checked(name: str, value: float, limits: tuple[float, float]) -> float:
+    """Return ``value`` of the setting ``name``.
+
+    Raises:
+        SynthesisError: It lies outside ``limits``.
+    """
+    low, high = limits
+    if not low <= value <= high:
+        raise SynthesisError(f"{name} {value} is out of range", fix=f"choose {low} to {high}")
+    return value
