@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+import idiolect.data.extractor
 from idiolect.audio.io import Waveform, read_audio
 from idiolect.base.units import SEMANTIC_SAMPLE_RATE, format_duration
-from idiolect.data import extraction
-from idiolect.data.extraction import MIN_CLIP_SEC, Extractor
+from idiolect.data.extraction import MIN_CLIP_SEC
+from idiolect.data.extractor import Extractor
 from idiolect.data.features import Features
 from idiolect.models.published import locate_base
 
@@ -32,7 +33,7 @@ def main() -> int:
     alone = _extract(extractor, clips, 1, "alone")
     batched = _extract(extractor, clips, flags.batch_size, f"batches of {flags.batch_size}")
     num_flips = _report(alone, batched)
-    extraction.SAFE_MARGIN = 0.0
+    idiolect.data.extractor.SAFE_MARGIN = 0.0
     label = f"batches of {flags.batch_size}, no clip computed again"
     _report(alone, _extract(extractor, clips, flags.batch_size, label))
     return int(num_flips > 0)

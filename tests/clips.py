@@ -26,6 +26,15 @@ def sound(seconds=2.5, seed=0, level=0.3, rate=RATE):
     return (level * bursts * np.sin(2 * np.pi * pitch * time)).astype(np.float32)
 
 
+def warble(duration_sec, seed=0):
+    """Return a clip [T] whose pitch and noise never stay the same, so its codes differ too."""
+    numbers = np.random.default_rng(seed)
+    time_sec = np.arange(int(duration_sec * RATE)) / RATE
+    pitch_hz = 120 + 60 * np.sin(2 * np.pi * numbers.uniform(0.5, 3) * time_sec)
+    tone = np.sin(2 * np.pi * np.cumsum(pitch_hz) / RATE)
+    return (0.3 * tone + 0.05 * numbers.normal(size=len(time_sec))).astype(np.float32)
+
+
 def write_clip(path, seconds=2.5, seed=0, **options):
     """Write one clip; the format is that of the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,8 +25,9 @@ from idiolect.data.formants import CATALAN_SENTENCES, VOICES, speak_formants
 from idiolect.data.manifest import Utterance, read_manifest, write_manifest
 from idiolect.data.pairs import PairConfig, plan_pairs, read_pairs, write_pairs
 from idiolect.models.checkpoint import load_checkpoint, save_checkpoint
+from idiolect.models.loading import load_gpt
 from idiolect.models.nano import write_nano
-from idiolect.models.published import load_gpt, locate_base
+from idiolect.models.published import locate_base
 from idiolect.synthesis.sampling import GREEDY, generate_codes
 from idiolect.text.tokenizer import Tokenizer
 from idiolect.training import loop as loop_module

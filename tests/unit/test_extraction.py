@@ -9,75 +9,31 @@ import numpy as np
 import pytest
 import torch
 
+from clips import warble
 from idiolect.audio.io import write_wav
 from idiolect.base.errors import ConfigError, DataError
 from idiolect.base.units import SEMANTIC_SAMPLE_RATE
 from idiolect.cli.features import main
-from idiolect.data import extraction
 from idiolect.data.extraction import (
     NOT_FINITE,
     TOO_LONG,
     TOO_SHORT,
     UNREADABLE,
-    Extractor,
     FeatureConfig,
-    Listeners,
     extract_features,
     extract_manifests,
-    fingerprint_of,
 )
+from idiolect.data.extractor import Extractor, fingerprint_of
 from idiolect.data.features import Features, FeatureStore
 from idiolect.data.manifest import write_manifest
 from idiolect.data.pairs import PairConfig, plan_pairs, write_pairs
-from idiolect.models.checkpoint import load_checkpoint, save_checkpoint
-from idiolect.models.codec import SemanticCodec
-from idiolect.models.config import CodecDims
-from idiolect.models.nano import write_nano
 from idiolect.models.published import locate_base
-from idiolect.models.semantic import SemanticEncoder
-from tiny_gpt import tiny_gpt
 from training_kit import utterance
-
-FEATURE_DIM = 16
-ENCODER = {
-    "hidden_size": FEATURE_DIM,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "position_embeddings_type": "relative_key",
-}
-CODEC = CodecDims(
-    codebook_size=64, feature_dim=FEATURE_DIM, code_dim=4, dim=8, ff_dim=16, num_layers=2
-)
-
-
-def tiny_listeners():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        semantic = SemanticEncoder(ENCODER, 2)
-        codec = SemanticCodec(CODEC)
-        return Listeners(
-            semantic=semantic.eval(), codec=codec.eval(), voice=tiny_gpt(feature_dim=FEATURE_DIM)
-        )
-
-
-@pytest.fixture(scope="module")
-def extractor():
-    listeners = tiny_listeners()
-    return Extractor(fingerprint="f00d", load=lambda: listeners, device=torch.device("cpu"))
-
-
-def sound(duration_sec, seed=0):
-    numbers = np.random.default_rng(seed)
-    time_sec = np.arange(int(duration_sec * SEMANTIC_SAMPLE_RATE)) / SEMANTIC_SAMPLE_RATE
-    pitch_hz = 120 + 60 * np.sin(2 * np.pi * numbers.uniform(0.5, 3) * time_sec)
-    tone = np.sin(2 * np.pi * np.cumsum(pitch_hz) / SEMANTIC_SAMPLE_RATE)
-    return (0.3 * tone + 0.05 * numbers.normal(size=len(time_sec))).astype(np.float32)
 
 
 def clips_in(folder, **durations_sec):
     for seed, (name, duration_sec) in enumerate(durations_sec.items()):
-        write_wav(folder / f"{name}.wav", sound(duration_sec, seed), SEMANTIC_SAMPLE_RATE)
+        write_wav(folder / f"{name}.wav", warble(duration_sec, seed), SEMANTIC_SAMPLE_RATE)
     return [
         utterance(name, root=folder, duration_sec=duration_sec)
         for name, duration_sec in durations_sec.items()
@@ -105,54 +61,6 @@ class Stub:
             )
             for clip in audio
         ]
-
-
-def test_a_clips_codes_do_not_depend_on_its_batch(extractor):
-    durations_sec = [0.11, 0.5, 0.73, 1.2, 1.21, 2.0, 3.3, 16.0]
-    clips = [sound(duration_sec, seed) for seed, duration_sec in enumerate(durations_sec)]
-
-    together = extractor.extract(clips)
-
-    for clip, found in zip(clips, together, strict=True):
-        (alone,) = extractor.extract([clip])
-        np.testing.assert_array_equal(found.codes, alone.codes)
-        np.testing.assert_allclose(found.latents, alone.latents, atol=4e-3)
-        np.testing.assert_allclose(found.emotion, alone.emotion, atol=4e-3)
-
-
-def test_there_is_one_code_for_each_20_ms_of_the_clip_itself(extractor):
-    short, _ = extractor.extract([sound(1.0), sound(4.0)])
-
-    frames_of_10_ms = 1 + (SEMANTIC_SAMPLE_RATE - 400) // 160
-    assert short.codes.shape == ((frames_of_10_ms + 1) // 2,)
-    assert short.codes.dtype == np.uint16
-
-
-def test_a_clip_whose_codes_are_nearly_equal_is_computed_again_alone(extractor, monkeypatch):
-    clips = [sound(1.0, 1), sound(1.3, 2), sound(0.7, 3)]
-    sizes = []
-    listen = extractor.listeners.semantic.register_forward_hook(
-        lambda _module, inputs, _output: sizes.append(len(inputs[0]))
-    )
-
-    monkeypatch.setattr(extraction, "SAFE_MARGIN", 3.0)
-    extractor.extract(clips)
-    monkeypatch.setattr(extraction, "SAFE_MARGIN", 0.0)
-    extractor.extract(clips)
-
-    listen.remove()
-    assert sizes == [3, 1, 1, 1, 3]
-
-
-def test_the_voice_is_taken_from_the_first_15_s_and_the_codes_from_all(extractor):
-    long = sound(17.0)
-
-    (whole,) = extractor.extract([long])
-    (cut,) = extractor.extract([long[: 15 * SEMANTIC_SAMPLE_RATE]])
-
-    np.testing.assert_array_equal(whole.latents, cut.latents)
-    np.testing.assert_array_equal(whole.emotion, cut.emotion)
-    assert len(whole.codes) > len(cut.codes)
 
 
 def test_a_second_call_does_only_the_rest(tmp_path):
@@ -368,38 +276,18 @@ def test_a_killed_extraction_goes_on_where_it_was(tmp_path):
     assert len(FeatureStore.open(tmp_path / "f")) == 30
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base") / "nano"
-    write_nano(folder, seed=1)
-    return folder
-
-
-def test_the_fingerprint_follows_the_conditioners_and_not_the_transformer(base, tmp_path):
-    files = locate_base(base)
-    weights, _ = load_checkpoint(files.gpt)
-
-    def fingerprint_with(name):
-        changed = {**weights, name: weights[name] + 1}
-        save_checkpoint(tmp_path / "gpt.pth", changed)
-        return fingerprint_of(locate_base(base, gpt=tmp_path / "gpt.pth"))
-
-    assert fingerprint_with("text_head.bias") == fingerprint_of(files)
-    assert fingerprint_with("emo_layer.bias") != fingerprint_of(files)
-
-
-def test_the_command_extracts_what_pairs_belong_to(base, tmp_path, capsys):
+def test_the_command_extracts_what_pairs_belong_to(nano_base, tmp_path, capsys):
     clips = clips_in(tmp_path, a=1.0, b=2.0)
     write_manifest(tmp_path / "train.jsonl", clips)
     plan = plan_pairs(clips, PairConfig())
     write_pairs(tmp_path / "train_paired.jsonl", plan, tmp_path / "train.jsonl")
 
-    code = main(["--manifest", str(tmp_path / "train_paired.jsonl"), "--base", str(base)])
+    code = main(["--manifest", str(tmp_path / "train_paired.jsonl"), "--base", str(nano_base)])
 
     assert code == 0
     assert "features of 2 clips: 2 extracted" in capsys.readouterr().out
-    folder = tmp_path / "features" / fingerprint_of(locate_base(base))
-    dim = locate_base(base).config.gpt.dim
+    folder = tmp_path / "features" / fingerprint_of(locate_base(nano_base))
+    dim = locate_base(nano_base).config.gpt.dim
     assert FeatureStore.open(folder).get("b").latents.shape == (32, dim)
 
 

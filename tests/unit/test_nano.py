@@ -3,16 +3,16 @@ import torch
 
 from idiolect.base.errors import CheckpointError
 from idiolect.base.guard import BaseSnapshot, is_base_dir
-from idiolect.models.memory import REQUEST_BEAMS, REQUEST_CODES
-from idiolect.models.nano import synthetic_clips, write_nano
-from idiolect.models.published import (
+from idiolect.models.loading import (
     load_codec,
     load_gpt,
     load_s2mel,
     load_semantic_encoder,
     load_vocoder,
-    locate_base,
 )
+from idiolect.models.memory import REQUEST_BEAMS, REQUEST_CODES
+from idiolect.models.nano import synthetic_clips, write_nano
+from idiolect.models.published import locate_base
 from idiolect.synthesis.sampling import SamplingSettings, generate_codes
 from idiolect.text.tokenizer import Tokenizer
 

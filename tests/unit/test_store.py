@@ -19,7 +19,8 @@ from idiolect.cli.install import main as install_main
 from idiolect.cli.models import main as models_main
 from idiolect.data.formants import CATALAN_SENTENCES
 from idiolect.models.checkpoint import load_checkpoint, save_checkpoint
-from idiolect.models.published import DERIVATIVE_NOTICE, load_gpt, locate_base
+from idiolect.models.loading import load_gpt
+from idiolect.models.published import DERIVATIVE_NOTICE, locate_base
 from idiolect.registry.entry import FileRecord, ModelEntry
 from idiolect.registry.install import InstallConfig, install_model
 from idiolect.registry.store import (

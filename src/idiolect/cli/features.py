@@ -13,7 +13,8 @@ from idiolect.base.errors import ConfigError
 from idiolect.base.guard import check_output
 from idiolect.base.places import BasePlace
 from idiolect.cli.surface import run_command
-from idiolect.data.extraction import Extractor, FeatureConfig, extract_manifests
+from idiolect.data.extraction import FeatureConfig, extract_manifests
+from idiolect.data.extractor import Extractor
 from idiolect.data.features import FEATURES_DIR
 from idiolect.data.manifest import read_manifest
 from idiolect.data.pairs import is_paired, read_pairs

@@ -17,7 +17,8 @@ from idiolect.base.errors import CheckpointError
 from idiolect.base.units import code_frames_to_mel_frames
 from idiolect.models.checkpoint import CheckpointOutline, load_tensors, map_weights, read_header
 from idiolect.models.config import NUM_LATENTS, GptDims
-from idiolect.models.published import BaseFiles, gpt_weights, vocoder_dims
+from idiolect.models.loading import gpt_weights, vocoder_dims
+from idiolect.models.published import BaseFiles
 
 REQUEST_BEAMS = 3
 REQUEST_TEXT_LEN = 120

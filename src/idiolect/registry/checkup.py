@@ -19,19 +19,17 @@ from idiolect.base.places import ModelPlace
 from idiolect.base.units import format_bytes
 from idiolect.models.checkpoint import read_header
 from idiolect.models.download import SUMS_FILE, read_sums
-from idiolect.models.memory import OPTIMIZER_COPIES, base_bytes, trained_bytes
-from idiolect.models.published import (
-    BaseFiles,
+from idiolect.models.loading import (
     check_gpt,
-    find_base_files,
     load_codec,
     load_emotion_matrices,
     load_s2mel,
     load_semantic_encoder,
     load_speaker_encoder,
     load_vocoder,
-    locate_base,
 )
+from idiolect.models.memory import OPTIMIZER_COPIES, base_bytes, trained_bytes
+from idiolect.models.published import BaseFiles, find_base_files, locate_base
 from idiolect.registry.detect import fits
 from idiolect.registry.entry import format_memory
 from idiolect.registry.store import list_models

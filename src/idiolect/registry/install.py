@@ -29,15 +29,9 @@ from idiolect.models.checkpoint import (
     shape_differences,
 )
 from idiolect.models.config import read_base_config
+from idiolect.models.loading import gpt_dims_of, gpt_weights
 from idiolect.models.memory import model_bytes
-from idiolect.models.published import (
-    CONFIG_FILE,
-    LICENCE_NAME,
-    BaseFiles,
-    gpt_dims_of,
-    gpt_weights,
-    locate_base,
-)
+from idiolect.models.published import CONFIG_FILE, LICENCE_NAME, BaseFiles, locate_base
 from idiolect.registry.card import model_card
 from idiolect.registry.entry import (
     GPT_PREFIX,

@@ -12,7 +12,8 @@ from idiolect.base.errors import DataError
 from idiolect.base.files import write_jsonl
 from idiolect.base.guard import BaseSnapshot, check_output
 from idiolect.base.log import get_logger
-from idiolect.data.extraction import Extractor, FeatureConfig, extract_manifests
+from idiolect.data.extraction import FeatureConfig, extract_manifests
+from idiolect.data.extractor import Extractor
 from idiolect.data.features import FEATURES_DIR, FeatureStore
 from idiolect.data.manifest import Utterance, parse_source
 from idiolect.data.samples import (

@@ -31,13 +31,8 @@ from idiolect.models.checkpoint import (
 )
 from idiolect.models.config import GptDims
 from idiolect.models.gpt import UnifiedVoice
-from idiolect.models.published import (
-    LICENCE_NAME,
-    BaseFiles,
-    gpt_dims_of,
-    gpt_weights,
-    locate_base,
-)
+from idiolect.models.loading import gpt_dims_of, gpt_weights
+from idiolect.models.published import LICENCE_NAME, BaseFiles, locate_base
 from idiolect.text.normalize import front_end_identity
 from idiolect.text.tokenizer import Tokenizer
 from idiolect.training.config import (

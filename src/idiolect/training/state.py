@@ -33,8 +33,8 @@ from idiolect.models.checkpoint import (
     save_checkpoint,
     save_tensors,
 )
+from idiolect.models.loading import CONDITIONER_KEYS, gpt_weights
 from idiolect.models.memory import OPTIMIZER_COPIES
-from idiolect.models.published import CONDITIONER_KEYS, gpt_weights
 from idiolect.training.config import BEST_FILE, CONFIG_FILE, LATEST_FILE
 from idiolect.training.metrics import METRICS_FILE, TENSORBOARD_DIR, Meter, Scores
 from idiolect.training.schedule import Schedule
