@@ -32,8 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that ``argv`` names; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in {"-h", "--help"}:
-        print(_overview())
-        return EXIT_OK
+        return _show_overview()
     name, *rest = arguments
     if name in {"-V", "--version"}:
         print(f"idiolect {package_version()}")
@@ -47,6 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # while modules are loaded; later ones are told where they come
         return EXIT_INTERRUPTED
     return code
+
+
+def _show_overview() -> int:
+    try:
+        print(_overview(), flush=True)
+    except BrokenPipeError:
+        from idiolect.cli.surface import end_quietly
+
+        return end_quietly()
+    return EXIT_OK
 
 
 def _overview() -> str:

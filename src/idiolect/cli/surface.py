@@ -57,6 +57,15 @@ def let_help_flow(config_type: type) -> None:
             let_help_flow(kind)
 
 
+def end_quietly() -> int:
+    """Return the exit code where who reads has read enough (``| head``).
+
+    Nothing more can be said, not even at exit.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OK
+
+
 def run(command: Callable[[], int | None]) -> int:
     """Run ``command``; turn a :class:`UserError` into a message and Ctrl-C into exit code 130."""
     try:
@@ -69,9 +78,7 @@ def run(command: Callable[[], int | None]) -> int:
         print("interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Who reads has read enough (``| head``); nothing more can be said, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
+        return end_quietly()
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         print(f"error: {error.strerror or error.args[-1]}{where}", file=sys.stderr)
