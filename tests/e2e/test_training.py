@@ -224,10 +224,11 @@ def test_the_same_command_again_says_what_was_learnt_and_trains_no_more(here):
     first = train(config("again"))
     rows = trace(here / "runs/again")
 
-    again = train(config("again"))
+    for named in (None, Path("checkpoints/config.yaml")):
+        again = train(config("again", config=named))
 
-    assert (again.step, again.best) == (first.step, first.best)
-    assert trace(here / "runs/again") == rows
+        assert (again.step, again.best) == (first.step, first.best)
+        assert trace(here / "runs/again") == rows
 
 
 def test_another_run_in_the_folder_is_moved_aside_and_kept(here):

@@ -251,6 +251,14 @@ def test_installing_the_same_again_changes_nothing(config):
     assert before.verify()
 
 
+def test_the_same_model_may_be_described_anew(config):
+    install_model(config)
+
+    install_model(replace(config, description="Catalan, from Girona"))
+
+    assert list_models(config.output_dir)[0].description == "Catalan, from Girona"
+
+
 def test_another_model_of_the_name_is_replaced_only_by_force(config, run):
     install_model(config)
     later = replace(config, checkpoint=run / "checkpoints" / "later.pth")

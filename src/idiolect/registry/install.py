@@ -275,7 +275,8 @@ def _check_free(plan: InstallPlan, installed: ModelEntry | None) -> None:
         for path in (weights, tokenizer)
         if path.is_file() and sha256_file(path) not in known and not _is_left_over(path, plan)
     ]
-    if installed is not None or taken:
+    is_other = installed is not None and installed.source_sha256 != plan.source_sha256
+    if is_other or taken:
         names = ", ".join(path.name for path in taken) or entry_path(plan.folder, plan.name).name
         raise RegistryError(
             f"there is another model {plan.name!r}: {names}",

@@ -32,6 +32,7 @@ from idiolect.models.checkpoint import (
 from idiolect.models.config import GptDims
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.loading import gpt_dims_of, gpt_weights
+from idiolect.models.published import CONFIG_FILE as BASE_CONFIG_FILE
 from idiolect.models.published import LICENCE_NAME, BaseFiles, locate_base
 from idiolect.text.normalize import front_end_identity
 from idiolect.text.tokenizer import Tokenizer
@@ -96,7 +97,12 @@ def begin(config: TrainConfig) -> Begin:
             where="--train-manifest",
             fix="name the manifest that prepare or pairs wrote, or --resume a run",
         )
-    config = replace(config, output_dir=folder, output_name=_output_name(config, folder))
+    config = replace(
+        config,
+        output_dir=folder,
+        output_name=_output_name(config, folder),
+        config=config.config or _base_folder(config) / BASE_CONFIG_FILE,
+    )
     resumed = resumed_checkpoint(config.resume, folder)
     if resumed is not None:
         for notice in check_resumed(read_run_config(folder), config):
@@ -118,23 +124,23 @@ def find_base(config: TrainConfig) -> BaseFiles:
         CheckpointError: Files are missing; all of them are listed.
     """
     beside = config.base_checkpoint.parent
-    if (
-        beside.is_dir()
-        and not config.base_checkpoint.is_file()
-        and not is_base_dir(beside.resolve())
-    ):
+    in_base = not beside.is_dir() or is_base_dir(beside.resolve())
+    if not in_base and not config.base_checkpoint.is_file():
         raise CheckpointError(
             f"no such checkpoint: {config.base_checkpoint}",
             where="--base-checkpoint",
             fix="name the gpt.pth of a base, or a checkpoint of another run",
         )
-    if config.config is not None:
-        folder = config.config.parent
-    else:
-        folder = beside if is_base_dir(beside.resolve()) else Path(BASE_DIR_NAME)
+    folder = config.config.parent if config.config is not None else _base_folder(config)
     return locate_base(
         folder, config_path=config.config, aux_dir=config.aux_dir, gpt=config.base_checkpoint
     )
+
+
+def _base_folder(config: TrainConfig) -> Path:
+    """Return where the base lies when no configuration of it is named."""
+    beside = config.base_checkpoint.parent
+    return beside if is_base_dir(beside.resolve()) else Path(BASE_DIR_NAME)
 
 
 def identify(config: TrainConfig, inputs: Inputs) -> Identity:
