@@ -1,10 +1,29 @@
 """Fixtures that are shared: real things, small."""
 
+import logging
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from idiolect.models.nano import write_nano
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard() -> None:
+    """Let new processes hear Ctrl-C.
+
+    A shell starts what it puts into the background deaf to it, and children inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_handler_stays() -> Iterator[None]:
+    """Take away the notices' handler: it would keep the standard error of one test."""
+    yield
+    logging.getLogger("idiolect").handlers.clear()
 
 
 @pytest.fixture(scope="session")
