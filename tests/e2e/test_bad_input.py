@@ -56,8 +56,8 @@ import torch
 
 from clips import RATE, TEXTS, sound, write_clip, write_corpus
 from idiolect.base.errors import UserError
-from idiolect.base.guard import BaseSnapshot
 from idiolect.base.log import get_logger
+from idiolect.base.snapshot import BaseSnapshot
 from idiolect.cli.main import COMMANDS, main
 from idiolect.models.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
 from idiolect.text.tokenizer import Tokenizer

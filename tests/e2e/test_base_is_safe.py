@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from clips import TEXTS, write_corpus
-from idiolect.base.guard import BaseSnapshot
+from idiolect.base.snapshot import BaseSnapshot
 from idiolect.cli.main import COMMANDS, main
 from idiolect.data.corpora import CORPORA
 

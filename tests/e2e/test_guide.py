@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from docs.guide import GUIDES, ROOT, Block, blocks
-from idiolect.base.guard import BaseSnapshot
+from idiolect.base.snapshot import BaseSnapshot
 from idiolect.data.formants import VOICES, write_corpus
 from idiolect.models.nano import write_nano
 

@@ -18,7 +18,7 @@ import torch
 
 from idiolect.audio.io import write_wav
 from idiolect.base.errors import DataError, TokenizerError, TrainingError
-from idiolect.base.guard import BaseSnapshot
+from idiolect.base.snapshot import BaseSnapshot
 from idiolect.cli.train import main
 from idiolect.data.features import FeatureStore
 from idiolect.data.formants import CATALAN_SENTENCES, VOICES, speak_formants

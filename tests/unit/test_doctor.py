@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from idiolect.base.guard import BaseSnapshot
+from idiolect.base.snapshot import BaseSnapshot
 from idiolect.cli.doctor import main
 from idiolect.models.checkpoint import load_tensors, save_checkpoint, save_tensors
 

@@ -5,7 +5,8 @@ import pytest
 
 from idiolect.base.errors import GuardError
 from idiolect.base.files import atomic_path, copy_file, write_json, write_jsonl, write_text
-from idiolect.base.guard import BaseSnapshot, base_dir_of, check_output, is_base_dir, making_base
+from idiolect.base.guard import base_dir_of, check_output, is_base_dir, making_base
+from idiolect.base.snapshot import BaseSnapshot
 
 
 @pytest.fixture

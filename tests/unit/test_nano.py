@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from idiolect.base.errors import CheckpointError
-from idiolect.base.guard import BaseSnapshot, is_base_dir
+from idiolect.base.guard import is_base_dir
+from idiolect.base.snapshot import BaseSnapshot
 from idiolect.models.loading import (
     load_codec,
     load_gpt,

@@ -14,7 +14,7 @@ from idiolect.base.errors import (
     TokenizerError,
     UserError,
 )
-from idiolect.base.guard import BaseSnapshot
+from idiolect.base.snapshot import BaseSnapshot
 from idiolect.cli.install import main as install_main
 from idiolect.cli.models import main as models_main
 from idiolect.data.formants import CATALAN_SENTENCES

@@ -1,8 +1,8 @@
 """The golden rule: no path inside a base folder is ever opened for writing.
 
 A base folder is the ``checkpoints`` folder of the working directory, or any folder that holds a
-published base. Everything that writes asks :func:`check_output` first; :class:`BaseSnapshot`
-proves afterwards that nothing changed.
+published base. Everything that writes asks :func:`check_output` first;
+:mod:`idiolect.base.snapshot` proves afterwards that nothing changed.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 
 from idiolect.base.errors import GuardError
-from idiolect.base.hashes import sha256_file, sha256_text
 
 BASE_DIR_NAME = "checkpoints"
 BASE_MARKERS = ("gpt.pth", "s2mel.pth", "wav2vec2bert_stats.pt")
@@ -63,7 +61,7 @@ def _hard_linked_base(path: Path) -> Path | None:
     if status.st_nlink < 2 or path.is_dir():
         return None
     base = (Path.cwd() / BASE_DIR_NAME).resolve()
-    for file in _files_of(base):
+    for file in files_of(base):
         if os.path.samestat(status, file.stat()):
             return base
     return None
@@ -79,45 +77,6 @@ def making_base(folder: Path) -> Iterator[None]:
         _being_made.reset(token)
 
 
-def _files_of(folder: Path) -> Iterator[Path]:
+def files_of(folder: Path) -> Iterator[Path]:
+    """Yield every file below ``folder``, by name."""
     return (p for p in sorted(folder.rglob("*")) if p.is_file())
-
-
-@dataclass(frozen=True, slots=True)
-class BaseSnapshot:
-    """The SHA-256 of every file of a base folder, by relative name."""
-
-    folder: Path
-    hashes: dict[str, str]
-
-    @classmethod
-    def take(cls, folder: Path) -> BaseSnapshot:
-        """Hash every file below ``folder``."""
-        root = folder.resolve()
-        return cls(root, {str(f.relative_to(root)): sha256_file(f) for f in _files_of(root)})
-
-    @property
-    def identity(self) -> str:
-        """One SHA-256 over the names and hashes: two folders with it hold the same base."""
-        lines = "\n".join(f"{digest}  {name}" for name, digest in sorted(self.hashes.items()))
-        return sha256_text(lines)
-
-    def verify(self) -> str:
-        """Hash again; return the sentence that ends every run.
-
-        Raises:
-            GuardError: A file of the base was changed, added or removed meanwhile.
-        """
-        now = BaseSnapshot.take(self.folder).hashes
-        changed = [
-            name
-            for name in sorted(self.hashes.keys() | now.keys())
-            if self.hashes.get(name) != now.get(name)
-        ]
-        if changed:
-            raise GuardError(
-                f"the base changed during the run: {', '.join(changed)}",
-                where=str(self.folder),
-                fix="restore these files from your backup, or download the base again",
-            )
-        return f"base unchanged: {len(now)} files in {self.folder}"

@@ -80,18 +80,18 @@ def _bar(label: str, total: int | None) -> Iterator[Advance]:
 
 def _lines(label: str, total: int | None, unit: str) -> Iterator[Advance]:
     started = last = time.monotonic()
-    done = 0
+    done = said = 0
 
     def advance(count: int) -> None:
-        nonlocal done, last
+        nonlocal done, said, last
         done += count
         now = time.monotonic()
         if now - last >= (LINE_EVERY_SEC if last > started else QUIET_SEC):
-            last = now
+            last, said = now, done
             get_logger().info(_line(label, done, total, unit, now - started))
 
     yield advance
-    if last > started:
+    if 0 < said < done:
         get_logger().info(_line(label, done, total, unit, time.monotonic() - started))
 
 

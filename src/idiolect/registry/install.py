@@ -14,10 +14,11 @@ from typing import Any
 from idiolect.base.config import read_yaml, write_yaml
 from idiolect.base.errors import CheckpointError, RegistryError
 from idiolect.base.files import copy_file, free_bytes, remove_left_over, slug, write_text
-from idiolect.base.guard import BaseSnapshot, check_output, is_base_dir
+from idiolect.base.guard import check_output, is_base_dir
 from idiolect.base.hashes import sha256_file
 from idiolect.base.log import get_logger
 from idiolect.base.places import MODELS_DIR_NAME, BasePlace
+from idiolect.base.snapshot import BaseSnapshot
 from idiolect.base.units import format_bytes
 from idiolect.models.checkpoint import (
     CheckpointHeader,

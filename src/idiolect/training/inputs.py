@@ -10,8 +10,9 @@ import torch
 
 from idiolect.base.errors import DataError
 from idiolect.base.files import write_jsonl
-from idiolect.base.guard import BaseSnapshot, check_output
+from idiolect.base.guard import check_output
 from idiolect.base.log import get_logger
+from idiolect.base.snapshot import BaseSnapshot
 from idiolect.data.extraction import FeatureConfig, extract_manifests
 from idiolect.data.extractor import Extractor
 from idiolect.data.features import FEATURES_DIR, FeatureStore

@@ -17,9 +17,10 @@ from idiolect.base.errors import (
     summarize,
 )
 from idiolect.base.files import slug
-from idiolect.base.guard import BASE_DIR_NAME, BaseSnapshot, check_output, is_base_dir
+from idiolect.base.guard import BASE_DIR_NAME, check_output, is_base_dir
 from idiolect.base.hashes import sha256_file
 from idiolect.base.log import get_logger
+from idiolect.base.snapshot import BaseSnapshot
 from idiolect.data.samples import SampleSource
 from idiolect.models.checkpoint import (
     CheckpointHeader,
