@@ -2,7 +2,7 @@
 """How a manifest of a million lines is carried: read back, paired, and its pairs loaded.
 
 Each stage runs in a process of its own, so that its time and its peak of memory are its own.
-Seconds are those of the processor, on one core: other work on the machine does not count::
+Limits hold for the seconds of the processor: other work on the machine does not count in them::
 
     python benchmarks/manifest_scale.py --output benchmarks/results/manifest_scale.md
 """
@@ -86,10 +86,10 @@ def main() -> int:
         num_speakers = max(1, flags.lines // per_speaker)
         with TemporaryDirectory() as folder:
             for stage in STAGES:
-                seconds, peak_bytes = _measure(stage, folder, flags.lines, num_speakers)
-                missed |= seconds > LIMIT_SEC or peak_bytes > LIMIT_BYTES
-                peak_gb = peak_bytes / (1 << 30)
-                rows.append(f"| {num_speakers} | {stage} | {seconds:.1f} | {peak_gb:.2f} |")
+                cpu_sec, wall_sec, peak_bytes = _measure(stage, folder, flags.lines, num_speakers)
+                missed |= cpu_sec > LIMIT_SEC or peak_bytes > LIMIT_BYTES
+                cells = (f"{cpu_sec:.1f}", f"{wall_sec:.1f}", f"{peak_bytes / (1 << 30):.2f}")
+                rows.append(f"| {num_speakers} | {stage} | {' | '.join(cells)} |")
                 print(rows[-1], flush=True)
     if flags.output:
         write_text(flags.output, _page(flags.lines, rows))
@@ -102,12 +102,11 @@ def _page(lines: int, rows: list[str]) -> str:
             f"# A manifest of {lines} lines",
             "",
             f"Machine: {MACHINE}. Command: `python benchmarks/manifest_scale.py --lines {lines}`.",
-            "Each stage is one process on one core; seconds are those of the processor. Every",
-            f"target gets two prompts where there are two. Limits: {LIMIT_SEC} s and",
-            f"{LIMIT_BYTES >> 30} GB a stage.",
+            "Each stage is one process on one core. Every target gets two prompts where there are",
+            f"two. Limits: {LIMIT_SEC} s and {LIMIT_BYTES >> 30} GB a stage.",
             "",
-            "| speakers | stage | CPU seconds | peak GB |",
-            "|--:|---|--:|--:|",
+            "| speakers | stage | CPU seconds | wall seconds | peak GB |",
+            "|--:|---|--:|--:|--:|",
             *rows,
             "",
         ]
@@ -124,19 +123,19 @@ def _parse_flags() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(stage: str, folder: str, lines: int, num_speakers: int) -> tuple[float, int]:
+def _measure(stage: str, folder: str, lines: int, num_speakers: int) -> tuple[float, float, int]:
     command = [sys.executable, __file__, "--stage", stage, "--folder", folder]
     command += ["--lines", str(lines), "--speakers", str(num_speakers)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 -- this file
-    seconds, peak_bytes = done.stdout.split()
-    return float(seconds), int(peak_bytes)
+    cpu_sec, wall_sec, peak_bytes = done.stdout.split()
+    return float(cpu_sec), float(wall_sec), int(peak_bytes)
 
 
 def _do_stage(flags: argparse.Namespace) -> int:
-    started = time.process_time()
+    started_cpu, started = time.process_time(), time.perf_counter()
     STAGES[flags.stage](flags.folder, flags.lines, flags.speakers)
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(time.process_time() - started, peak_bytes)
+    print(time.process_time() - started_cpu, time.perf_counter() - started, peak_bytes)
     return 0
 
 

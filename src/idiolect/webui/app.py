@@ -7,6 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from idiolect.base.errors import UserError
+from idiolect.base.log import get_logger
 from idiolect.webui import speak
 from idiolect.webui.desk import Desk, PageSettings
 
@@ -52,8 +53,12 @@ def serve(settings: PageSettings, *, host: str, port: int, auth: str | None) -> 
             show_error=True,
             theme=gr.themes.Default(font=FONT),
             footer_links=["gradio", "settings"],
+            prevent_thread_lock=True,
+            quiet=True,  # it would praise a public link
         )
     except OSError as error:
         raise UserError(
             f"cannot listen on {host}:{port}", fix="choose another --port, or stop what uses it"
         ) from error
+    get_logger().info("the page is at http://%s:%d; Ctrl-C ends it", host, port)
+    page.block_thread()
