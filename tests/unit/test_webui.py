@@ -180,3 +180,12 @@ def test_a_page_without_a_base_says_what_is_missing(capsys, tmp_path):
     assert main(["--base", str(tmp_path), "--output-dir", str(tmp_path / "out")]) == 2
 
     assert "lacks" in capsys.readouterr().err
+
+
+def test_loading_again_on_the_same_device_keeps_the_frozen_networks(desk):
+    desk.load("base", "cpu")
+    stack = desk._tts.stack
+
+    desk.load("base", "cpu")
+
+    assert desk._tts.stack is stack

@@ -15,7 +15,7 @@ from idiolect.base.units import format_bytes
 from idiolect.models.published import BaseFiles, locate_base
 from idiolect.registry.entry import ModelEntry
 from idiolect.registry.store import base_entry, list_models, record_vram
-from idiolect.synthesis.pipeline import IndexTTS2
+from idiolect.synthesis.pipeline import IndexTTS2, choose_device
 
 MIN_FREE_BYTES = 100 * 1024**2
 CPU = "cpu"
@@ -39,6 +39,8 @@ class Desk:
         self.settings = settings
         self.files: BaseFiles = locate_base(settings.base, aux_dir=settings.aux_dir)
         self._tts: IndexTTS2 | None = None
+        self._unmeasured = ""
+        """Model whose GPU memory is an estimate still."""
         self._lock = Lock()
 
     def entries(self) -> dict[str, ModelEntry]:
@@ -72,11 +74,12 @@ class Desk:
         """Make ``name`` speak on ``device``; return what is loaded, and in how long."""
         started = time.monotonic()
         with self._lock:
-            if self._tts is None or self._tts.device != torch.device(device):
+            if self._tts is None or self._tts.device != choose_device(device):
                 self._tts = self._load_base(name, device)
             else:
                 self._tts.use_model(name)
             model = self._tts.model
+            self._unmeasured = model.name if self._tts.device.type == "cuda" else ""
         elapsed_sec = time.monotonic() - started
         tokenizer = f"{model.tokenizer.path.name} ({model.tokenizer.vocab_size} vocab)"
         return f"Loaded **{name}** on {device} in {elapsed_sec:.1f} s · Tokenizer: {tokenizer}"
@@ -103,8 +106,12 @@ class Desk:
         if free_bytes(self.settings.output_dir) < MIN_FREE_BYTES:
             raise SynthesisError("less than 100 MB are free for outputs", fix="make room")
         output = self.settings.output_dir / f"{time.time_ns()}.wav"
+        # The first speech after a load on a GPU replaces the estimate of its memory.
+        name, self._unmeasured = self._unmeasured, ""
+        if name:
+            torch.cuda.reset_peak_memory_stats(tts.device)
         tts.infer(prompt, text, output, language=language, seed=seed)
-        if tts.device.type == "cuda":
-            used_bytes = torch.cuda.max_memory_allocated(tts.device)
-            record_vram(tts.model.name, self.settings.model_dir, used_bytes)
+        if name and name == tts.model.name:
+            peak_bytes = torch.cuda.max_memory_allocated(tts.device)
+            record_vram(name, self.settings.model_dir, peak_bytes)
         return output
