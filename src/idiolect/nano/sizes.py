@@ -1,0 +1,87 @@
+"""The sizes of nano, in the words of the published files: the small base, but wide enough to speak.
+
+What the published files fix and nano does not change stands in :mod:`idiolect.models.nano_config`.
+All weights together stay below 25 MB in float16.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from idiolect.models.config import BaseConfig
+from idiolect.models.nano_config import CONFIG as RANDOM_CONFIG
+from idiolect.models.nano_config import PREPROCESSOR_CONFIG as PREPROCESSOR_CONFIG
+from idiolect.models.nano_config import SEMANTIC_CONFIG as RANDOM_SEMANTIC_CONFIG
+from idiolect.models.nano_config import VOCODER_CONFIG as RANDOM_VOCODER_CONFIG
+
+LANGUAGES = ("en", "es")
+"""What the GPT of nano speaks."""
+
+NUM_CODES = 256
+FEATURE_DIM = 192
+STYLE_DIM = 64
+VOCAB_SIZE = 140
+"""Nearly letters: a small GPT learns from little speech what each of few pieces sounds like."""
+READ_LAYER = 4
+"""Hidden state of the semantic encoder that features are."""
+
+
+def _with(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of ``values`` with ``changes`` at any depth."""
+    result = copy.deepcopy(values)
+    for key, change in changes.items():
+        result[key] = _with(result[key], change) if isinstance(change, dict) else change
+    return result
+
+
+CONFIG = _with(
+    RANDOM_CONFIG,
+    {
+        "gpt": {
+            "model_dim": 256,
+            "layers": 5,
+            "heads": 4,
+            "max_mel_tokens": 600,
+            "max_text_tokens": 200,
+            "number_text_tokens": VOCAB_SIZE,
+            "number_mel_codes": NUM_CODES + 2,
+            "start_mel_token": NUM_CODES,
+            "stop_mel_token": NUM_CODES + 1,
+            "condition_module": {"output_size": 96, "linear_units": 192},
+            "feature_dim": FEATURE_DIM,
+        },
+        "semantic_encoder": {"layer": READ_LAYER},
+        "semantic_codec": {
+            "codebook_size": NUM_CODES,
+            "hidden_size": FEATURE_DIM,
+            "vocos_dim": 128,
+            "vocos_intermediate_dim": 256,
+            "vocos_num_layers": 3,
+        },
+        "speaker_encoder": {"embedding_dim": STYLE_DIM},
+        "s2mel": {
+            "style_encoder": {"dim": STYLE_DIM},
+            "length_regulator": {"channels": 160, "in_channels": FEATURE_DIM},
+            "DiT": {"hidden_dim": 160, "depth": 4, "content_dim": 160},
+            "wavenet": {"hidden_dim": 128, "num_layers": 3},
+            "gpt_layer_dims": [256, 128, 96, FEATURE_DIM],
+        },
+    },
+)
+SEMANTIC_CONFIG = _with(
+    RANDOM_SEMANTIC_CONFIG,
+    {
+        "hidden_size": FEATURE_DIM,
+        "num_hidden_layers": 6,
+        "intermediate_size": 384,
+        "output_hidden_size": FEATURE_DIM,
+        "conv_depthwise_kernel_size": 15,
+    },
+)
+VOCODER_CONFIG = _with(RANDOM_VOCODER_CONFIG, {"upsample_initial_channel": 128})
+
+
+def base_config() -> BaseConfig:
+    """Return the configuration that the networks are built from."""
+    return BaseConfig.of(CONFIG)

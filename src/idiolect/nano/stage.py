@@ -1,0 +1,169 @@
+"""The loop that every stage of the recipe shares: it goes on where it stopped, and says where it is.
+
+A stage is a step function over some modules and optimizers. Chance in a step comes from its seed
+and its number alone (:func:`step_generator`), so a stage that was killed and started again takes
+the same steps as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch.optim import Optimizer
+
+from idiolect.base.errors import TrainingError
+from idiolect.base.log import get_logger
+from idiolect.base.progress import progress
+from idiolect.base.units import format_duration
+from idiolect.models.checkpoint import load_tensors, save_tensors
+
+STATE_FILE = "state.pth"
+METRICS_FILE = "metrics.jsonl"
+LOG_EVERY_SEC = 15.0
+
+Scores = Mapping[str, float]
+
+
+class Part(Protocol):
+    """A module, an optimizer: what has a state that is kept."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long a stage runs, and how fast it learns."""
+
+    total_steps: int
+    learning_rate: float
+    """The highest, reached behind the warm-up; it falls to a tenth of that along a cosine."""
+    warmup_steps: int = 200
+    seed: int = 0
+    save_every_sec: float = 120.0
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of ``step``, which counts from 1."""
+        if step <= self.warmup_steps:
+            return self.learning_rate * step / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
+        return self.learning_rate * (0.55 + 0.45 * math.cos(math.pi * min(1.0, done)))
+
+
+def run_stage(
+    name: str,
+    folder: Path,
+    parts: Mapping[str, Part],
+    step: Callable[[int], Scores],
+    pace: Pace,
+) -> None:
+    """Take the steps of a stage that are not taken yet; set the rate of each optimizer in ``parts``.
+
+    Args:
+        name: For the log.
+        folder: Of the stage; gains ``state.pth`` and ``metrics.jsonl``.
+        parts: All that a step changes: modules and optimizers by name.
+        step: Takes the step of a number from 1 on, and returns what was measured.
+        pace: Length and learning rate.
+
+    Raises:
+        TrainingError: A score is not finite; the state that is kept is from before.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    first = load_state(folder, parts) + 1
+    if first > pace.total_steps:
+        return
+    log = _Log(name, folder, pace)
+    saved = time.monotonic()
+    done = first - 1
+    try:
+        with progress(name, pace.total_steps, unit="steps", reports_itself=True) as advance:
+            advance(done)
+            for number in range(first, pace.total_steps + 1):
+                _set_rate(parts, pace.rate_at(number))
+                log.take(number, step(number))
+                done = number
+                advance(1)
+                if time.monotonic() - saved > pace.save_every_sec:
+                    save_state(folder, parts, done)
+                    saved = time.monotonic()
+    except KeyboardInterrupt:
+        save_state(folder, parts, done)
+        raise
+    save_state(folder, parts, done)
+    log.flush(done)
+
+
+def save_state(folder: Path, parts: Mapping[str, Part], step: int) -> None:
+    """Write where the stage stands behind ``step``."""
+    content = {"step": step, "parts": {name: part.state_dict() for name, part in parts.items()}}
+    save_tensors(folder / STATE_FILE, content)
+
+
+def load_state(folder: Path, parts: Mapping[str, Part]) -> int:
+    """Set ``parts`` to what is kept in ``folder``; return the last step taken, 0 when none was."""
+    if not (folder / STATE_FILE).exists():
+        return 0
+    content = load_tensors(folder / STATE_FILE, mmap=False)
+    for name, part in parts.items():
+        part.load_state_dict(content["parts"][name])
+    return int(content["step"])
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the source of chance of one step."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
+def _set_rate(parts: Mapping[str, Part], rate: float) -> None:
+    for part in parts.values():
+        if isinstance(part, Optimizer):
+            for group in part.param_groups:
+                group["lr"] = rate * group.get("rate_scale", 1.0)
+
+
+class _Log:
+    """Means of the scores since the last line, in the log and in ``metrics.jsonl``."""
+
+    def __init__(self, name: str, folder: Path, pace: Pace) -> None:
+        self._name = name
+        self._path = folder / METRICS_FILE
+        self._pace = pace
+        self._sums: dict[str, float] = {}
+        self._steps = 0
+        self._since = time.monotonic()
+
+    def take(self, step: int, scores: Scores) -> None:
+        """Add the scores of ``step``; write a line when it is time."""
+        for key, value in scores.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{self._name}: {key} is {value} at step {step}",
+                    fix="start the stage again with a lower learning rate",
+                )
+            self._sums[key] = self._sums.get(key, 0.0) + value
+        self._steps += 1
+        if time.monotonic() - self._since > LOG_EVERY_SEC:
+            self.flush(step)
+
+    def flush(self, step: int) -> None:
+        """Write the line."""
+        if not self._steps:
+            return
+        means = {key: total / self._steps for key, total in self._sums.items()}
+        pace_sec = (time.monotonic() - self._since) / self._steps
+        left = format_duration(pace_sec * (self._pace.total_steps - step))
+        text = "  ".join(f"{key} {value:.4g}" for key, value in means.items())
+        get_logger().info(f"{self._name} {step}/{self._pace.total_steps}  {text}  {left} left")
+        line = {"step": step, "step_sec": pace_sec, **means}
+        with self._path.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(line) + "\n")
+        self._sums, self._steps, self._since = {}, 0, time.monotonic()
