@@ -1,4 +1,4 @@
-"""The loop that every stage of the recipe shares: it goes on where it stopped, and says where it is.
+"""The loop that every stage of the recipe shares: it goes on where it stopped.
 
 A stage is a step function over some modules and optimizers. Chance in a step comes from its seed
 and its number alone (:func:`step_generator`), so a stage that was killed and started again takes
@@ -34,9 +34,11 @@ Scores = Mapping[str, float]
 class Part(Protocol):
     """A module, an optimizer: what has a state that is kept."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is kept."""
 
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
+        """Set it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ def run_stage(
     step: Callable[[int], Scores],
     pace: Pace,
 ) -> None:
-    """Take the steps of a stage that are not taken yet; set the rate of each optimizer in ``parts``.
+    """Take the steps that are not taken yet, each at the learning rate of its number.
 
     Args:
         name: For the log.
