@@ -39,7 +39,7 @@ CONFIG = _with(
     RANDOM_CONFIG,
     {
         "gpt": {
-            "model_dim": 256,
+            "model_dim": 224,
             "layers": 5,
             "heads": 4,
             "max_mel_tokens": 600,
@@ -48,7 +48,18 @@ CONFIG = _with(
             "number_mel_codes": NUM_CODES + 2,
             "start_mel_token": NUM_CODES,
             "stop_mel_token": NUM_CODES + 1,
-            "condition_module": {"output_size": 96, "linear_units": 192},
+            "condition_module": {
+                "output_size": 48,
+                "linear_units": 96,
+                "attention_heads": 2,
+                "perceiver_mult": 1,
+            },
+            "emo_condition_module": {
+                "output_size": 32,
+                "linear_units": 64,
+                "num_blocks": 1,
+                "perceiver_mult": 1,
+            },
             "feature_dim": FEATURE_DIM,
         },
         "semantic_encoder": {"layer": READ_LAYER},
@@ -65,7 +76,7 @@ CONFIG = _with(
             "length_regulator": {"channels": 160, "in_channels": FEATURE_DIM},
             "DiT": {"hidden_dim": 160, "depth": 4, "content_dim": 160},
             "wavenet": {"hidden_dim": 128, "num_layers": 3},
-            "gpt_layer_dims": [256, 128, 96, FEATURE_DIM],
+            "gpt_layer_dims": [224, 128, 96, FEATURE_DIM],
         },
     },
 )
