@@ -1,0 +1,293 @@
+"""Sentences of our own writing for the corpus of nano: a grammar and word lists per language.
+
+The word lists and the grammar of a language are in ``sentences/<language>.yaml``. A *table* holds
+words with their forms (``food[m,s]``, ``food[m,p]``), filled by ending rules where a form is not
+written out. A *rule* rewrites a symbol; capital letters in its brackets are variables, and one
+variable has one value in the whole rule, which is what makes words agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from idiolect.base.errors import ConfigError, did_you_mean
+
+LANGUAGES = ("en", "es")
+
+KINDS: Mapping[str, tuple[float, int, int]] = {
+    "PHRASE": (0.10, 1, 3),
+    "SHORT": (0.57, 2, 6),
+    "LONG": (0.33, 7, 14),
+}
+"""Start symbol to its share of the sentences, and its least and greatest number of words."""
+
+RESERVED_ONE_IN = 20
+"""One in so many of all possible sentences is kept for :func:`unseen_sentences`."""
+
+MISSES_ALLOWED = 20_000
+"""After so many draws in a row without a new sentence the grammar is taken for exhausted."""
+
+_SYMBOL = re.compile(r"\{([^{}]+)\}")
+_WEIGHT = re.compile(r"^(\d+)\s*\*\s*")
+_WORD = re.compile(r"[^\W_]+(?:['’·-][^\W_]+)*")
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What a language's file says, with every variable already replaced by its values.
+
+    Attributes:
+        options: Symbol to the texts it can become and their running sums of weights.
+        spelling: Pattern and replacement pairs applied in order to a drawn text (l'aigua, an egg).
+        judge: Sentences that are never drawn.
+    """
+
+    options: Mapping[str, tuple[list[str], list[float]]]
+    spelling: tuple[tuple[re.Pattern[str], str], ...]
+    judge: tuple[str, ...]
+
+
+def sentences(language: str, count: int, seed: int) -> list[str]:
+    """Return ``count`` different sentences to train on, the same ones for the same ``seed``.
+
+    Args:
+        language: ``en``, ``es`` or ``ca``.
+        count: How many.
+        seed: Another seed gives another order, and so other sentences.
+
+    Raises:
+        ConfigError: An unknown language, or more sentences than its grammar can say.
+    """
+    return list(itertools.islice(_distinct(language, seed, reserved=False), count))
+
+
+def unseen_sentences(language: str, count: int, seed: int = 0) -> list[str]:
+    """Return ``count`` different sentences that :func:`sentences` never returns.
+
+    Raises:
+        ConfigError: As :func:`sentences`.
+    """
+    return list(itertools.islice(_distinct(language, seed, reserved=True), count))
+
+
+def covering_sentences(language: str, count: int, seed: int) -> list[str]:
+    """Return ``count`` training sentences picked so that every pair of letters comes early.
+
+    Each pick is the sentence, of a pool of twenty times ``count``, with the greatest number of
+    letter pairs seen rarely so far, per letter.
+
+    Raises:
+        ConfigError: As :func:`sentences`.
+    """
+    pool = {text: _letter_pairs(text) for text in sentences(language, 20 * count, seed)}
+    seen: Counter[str] = Counter()
+    picked = []
+    for _ in range(count):
+        best = max(pool, key=lambda text: _gain(pool[text], seen))
+        seen.update(pool.pop(best))
+        picked.append(best)
+    return picked
+
+
+def is_reserved(text: str) -> bool:
+    """Tell whether ``text`` is kept for :func:`unseen_sentences`, whatever its punctuation."""
+    digest = hashlib.blake2b(_key(text).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % RESERVED_ONE_IN == 0
+
+
+def words(text: str) -> list[str]:
+    """Return the words of ``text`` in small letters; l'home and dona-me'l are one word each."""
+    return _WORD.findall(text.lower())
+
+
+def _distinct(language: str, seed: int, *, reserved: bool) -> Iterator[str]:
+    """Draw sentences of one side of the split, without end or repetition."""
+    grammar = load_grammar(language)
+    rng = random.Random(f"{language} {seed}")  # noqa: S311 -- sentences, not secrets
+    done = {_key(text) for text in grammar.judge}
+    misses = 0
+    while misses < MISSES_ALLOWED:
+        text = _draw(grammar, rng)
+        if _key(text) in done or is_reserved(text) != reserved:
+            misses += 1
+            continue
+        misses = 0
+        done.add(_key(text))
+        yield text
+    raise ConfigError(
+        f"the grammar of {language} has no more than {len(done)} sentences of this kind",
+        where=f"sentences/{language}.yaml",
+        fix="ask for fewer sentences, or add words and rules",
+    )
+
+
+def _key(text: str) -> str:
+    return " ".join(words(text))
+
+
+def _draw(grammar: Grammar, rng: random.Random) -> str:
+    """Draw one text of a random kind, and again until it has the kind's number of words."""
+    shares = [share for share, _, _ in KINDS.values()]
+    kind = rng.choices(list(KINDS), shares)[0]
+    _, least, most = KINDS[kind]
+    while True:
+        text = _finish(_expand(f"{{{kind}}}", grammar, rng), grammar)
+        if least <= len(words(text)) <= most:
+            return text
+
+
+def _expand(text: str, grammar: Grammar, rng: random.Random) -> str:
+    """Replace every symbol of ``text`` by something it can become."""
+
+    def become(match: re.Match[str]) -> str:
+        texts, sums = grammar.options[match[1]]
+        return _expand(rng.choices(texts, cum_weights=sums)[0], grammar, rng)
+
+    return _SYMBOL.sub(become, text)
+
+
+def _finish(text: str, grammar: Grammar) -> str:
+    """Spell what words do to each other, and give the sentence its capital."""
+    text = " ".join(text.split())
+    for pattern, replacement in grammar.spelling:
+        text = pattern.sub(replacement, text)
+    return re.sub(r"^[¿¡]?\w", lambda match: match[0].upper(), text)
+
+
+def _letter_pairs(text: str) -> list[str]:
+    return [a + b for word in words(text) for a, b in itertools.pairwise(f" {word} ")]
+
+
+def _gain(pairs: list[str], seen: Counter[str]) -> float:
+    """What a sentence adds: a pair's worth falls with the square of how often it was seen."""
+    worth = sum(1.0 / (1 + seen[pair]) ** 2 for pair in set(pairs))
+    return worth / math.sqrt(len(pairs))
+
+
+@cache
+def load_grammar(language: str) -> Grammar:
+    """Read the grammar of ``language``.
+
+    Raises:
+        ConfigError: There is none, or it uses a symbol that it does not explain.
+    """
+    if language not in LANGUAGES:
+        raise ConfigError(
+            f"no sentences for language {language!r}",
+            where="idiolect.nano.texts",
+            fix=did_you_mean(language, LANGUAGES),
+        )
+    place = resources.files("idiolect.nano").joinpath("sentences", f"{language}.yaml")
+    raw = yaml.safe_load(place.read_text(encoding="utf-8"))
+    options = {**_lexicon(raw), **_ground_rules(raw)}
+    _check(options, language)
+    return Grammar(
+        options={symbol: _weighted(texts) for symbol, texts in options.items()},
+        spelling=tuple((re.compile(p), r) for p, r in raw["spelling"]),
+        judge=tuple(raw["judge"]),
+    )
+
+
+def _lexicon(raw: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return every form of every table: ``food[m,s]`` to its words."""
+    lexicon: dict[str, dict[str, float]] = {}
+    for name, rows in raw["words"].items():
+        symbol, _, shape_name = name.partition(" ")
+        shape = raw["shapes"].get(shape_name, {"forms": "", "endings": []})
+        columns = shape["forms"].split() or [""]
+        for row in re.split(r"[,\n]", rows.strip().rstrip(",")):
+            for column, form in zip(columns, _forms(row.strip(), shape["endings"]), strict=True):
+                full = f"{symbol}[{column}]" if column else symbol
+                if form != "-":
+                    lexicon.setdefault(full, {})[form] = 1.0
+    return lexicon
+
+
+def _forms(row: str, endings: list[str]) -> list[str]:
+    """Fill what a row ``pez/peces`` leaves out by the ending rules of its columns."""
+    written = row.split("/")
+    written += [""] * (1 + len(endings) - len(written))
+    rest = zip(written[1:], endings, strict=True)
+    return [written[0], *(form or _inflect(written[0], rules) for form, rules in rest)]
+
+
+def _inflect(word: str, rules: str) -> str:
+    """Change the ending of ``word`` by the first rule ``old:new`` that fits it."""
+    for rule in rules.split():
+        old, new = rule.split(":")
+        if word.endswith(old):
+            return word[: len(word) - len(old)] + new
+    return "-"
+
+
+def _ground_rules(raw: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the rules with variables replaced: one line shares its weight between its values."""
+    values = {name: row.split() for name, row in raw["variables"].items()}
+    rules: dict[str, dict[str, float]] = {}
+    for head, lines in raw["rules"].items():
+        for line in lines.strip().splitlines():
+            weight = _WEIGHT.match(line)
+            share = float(weight[1]) if weight else 1.0
+            _add_line(rules, head, _WEIGHT.sub("", line), share, values)
+    return rules
+
+
+def _add_line(
+    rules: dict[str, dict[str, float]],
+    head: str,
+    line: str,
+    share: float,
+    values: Mapping[str, list[str]],
+) -> None:
+    names = [name for name in values if f"{name}" in _features(f"{{{head}}}" + line)]
+    fixed = [name for name in names if name in _features(f"{{{head}}}")]
+    free = math.prod(len(values[name]) for name in names if name not in fixed)
+    for chosen in itertools.product(*(values[name] for name in names)):
+        binding = dict(zip(names, chosen, strict=True))
+        symbol, text = (_bind(part, binding) for part in (f"{{{head}}}", line))
+        texts = rules.setdefault(symbol[1:-1], {})
+        texts[text] = texts.get(text, 0.0) + share / free
+
+
+def _features(text: str) -> str:
+    """Return everything that stands in the brackets of the symbols of ``text``."""
+    return "".join(re.findall(r"\[([^\]]*)\]", text))
+
+
+def _bind(text: str, binding: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        return "".join(binding.get(character, character) for character in match[0])
+
+    return re.sub(r"\[[^\]]*\]", value, text)
+
+
+def _check(options: Mapping[str, Mapping[str, float]], language: str) -> None:
+    used = {name for texts in options.values() for text in texts for name in _SYMBOL.findall(text)}
+    if missing := sorted((used | set(KINDS)) - set(options)):
+        raise ConfigError(
+            f"no rule and no words for {', '.join(missing)}",
+            where=f"sentences/{language}.yaml",
+            fix="add them, or correct the name",
+        )
+
+
+def _weighted(texts: Mapping[str, float]) -> tuple[list[str], list[float]]:
+    return list(texts), list(itertools.accumulate(texts.values()))
+
+
+JUDGE_SENTENCES: dict[str, tuple[str, ...]] = {
+    language: load_grammar(language).judge for language in LANGUAGES
+}
+"""Twenty sentences per language that judge a model; no other function here returns them."""
