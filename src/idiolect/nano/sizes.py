@@ -10,6 +10,7 @@ import copy
 from typing import Any
 
 from idiolect.models.config import BaseConfig
+from idiolect.models.emotion import EMOTIONS
 from idiolect.models.nano_config import CONFIG as RANDOM_CONFIG
 from idiolect.models.nano_config import PREPROCESSOR_CONFIG as PREPROCESSOR_CONFIG
 from idiolect.models.nano_config import SEMANTIC_CONFIG as RANDOM_SEMANTIC_CONFIG
@@ -23,6 +24,8 @@ FEATURE_DIM = 192
 STYLE_DIM = 64
 VOCAB_SIZE = 140
 """Nearly letters: a small GPT learns from little speech what each of few pieces sounds like."""
+EMOTION_VOICES = 10
+"""Voices that stand for each emotion: rows of a group of the emotion matrices."""
 READ_LAYER = 4
 """Hidden state of the semantic encoder that features are."""
 
@@ -38,6 +41,7 @@ def _with(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 CONFIG = _with(
     RANDOM_CONFIG,
     {
+        "emo_num": [EMOTION_VOICES] * len(EMOTIONS),
         "gpt": {
             "model_dim": 224,
             "layers": 5,
@@ -70,7 +74,12 @@ CONFIG = _with(
             "vocos_intermediate_dim": 256,
             "vocos_num_layers": 3,
         },
-        "speaker_encoder": {"embedding_dim": STYLE_DIM},
+        "speaker_encoder": {
+            "embedding_dim": STYLE_DIM,
+            "growth": 24,
+            "init_channels": 64,
+            "block_layers": [4, 6, 4],
+        },
         "s2mel": {
             "style_encoder": {"dim": STYLE_DIM},
             "length_regulator": {"channels": 160, "in_channels": FEATURE_DIM},
