@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from idiolect.base.errors import TrainingError
 from idiolect.base.log import get_logger
 from idiolect.base.progress import progress
 from idiolect.base.units import format_duration
-from idiolect.models.checkpoint import load_tensors, save_tensors
+from idiolect.models.checkpoint import Weights, load_tensors, save_tensors
 
 STATE_FILE = "state.pth"
 METRICS_FILE = "metrics.jsonl"
@@ -123,6 +125,23 @@ def load_state(folder: Path, parts: Mapping[str, Part]) -> int:
 def step_generator(seed: int, step: int) -> torch.Generator:
     """Return the source of chance of one step."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
+def running_average(module: nn.Module, decay: float) -> AveragedModel:
+    """Return a part that follows ``module``: ``update_parameters(module)`` behind each step."""
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # untyped in torch
+    return AveragedModel(module, multi_avg_fn=average, use_buffers=True)
+
+
+def averaged_weights(folder: Path, part: str) -> Weights:
+    """Return the tensors of a running average as they are kept in ``folder``, under plain names."""
+    state = load_tensors(folder / STATE_FILE)["parts"][part]
+    prefix = "module."
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state.items()
+        if name.startswith(prefix)
+    }
 
 
 def _set_rate(parts: Mapping[str, Part], rate: float) -> None:

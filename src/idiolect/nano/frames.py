@@ -1,0 +1,116 @@
+"""Features and codes of all clips of a manifest, computed once by the frozen encoder and codec.
+
+The GPT learns the codes after a prompt's features; the flow learns mels after both. ``T`` is code
+frames of a clip, ``F`` the feature width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from idiolect.audio.resample import resample_22k_to_16k
+from idiolect.base.files import atomic_path, read_json, write_json
+from idiolect.base.hashes import sha256_file, sha256_text
+from idiolect.base.progress import track
+from idiolect.models.codec import SemanticCodec
+from idiolect.models.semantic import SemanticEncoder
+from idiolect.nano.clips import Clips
+
+BATCH_CLIPS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """What the frozen networks hear in each clip of a manifest, in its order."""
+
+    features_of_all: NDArray[np.float16]  # [sum of T, F], normalised
+    codes_of_all: NDArray[np.int16]  # [sum of T]
+    ends: list[int]
+    """Where each clip ends, in code frames."""
+
+    def span(self, index: int) -> slice:
+        """Return the frames of clip ``index``."""
+        return slice(self.ends[index - 1] if index else 0, self.ends[index])
+
+    def features(self, index: int) -> Tensor:
+        """Return ``[T, F]`` float32 of clip ``index``."""
+        return torch.from_numpy(self.features_of_all[self.span(index)].astype(np.float32))
+
+    def codes(self, index: int) -> NDArray[np.int64]:
+        """Return ``[T]`` of clip ``index``."""
+        return self.codes_of_all[self.span(index)].astype(np.int64)
+
+    def num_frames(self, index: int) -> int:
+        """Return ``T`` of clip ``index``."""
+        return self.ends[index] - (self.ends[index - 1] if index else 0)
+
+
+def open_frames(
+    clips: Clips, manifest: Path, encoder: SemanticEncoder, codec: SemanticCodec, folder: Path
+) -> Frames:
+    """Return the frames of ``clips``, computed once for these networks and this manifest.
+
+    Args:
+        clips: Of ``manifest``.
+        manifest: Whose change, as that of the networks, makes the frames be computed again.
+        encoder: Frozen, normalising with its statistics.
+        codec: Frozen.
+        folder: Where they are kept.
+    """
+    index_path = folder / f"{manifest.stem}.json"
+    made_of = sha256_text(sha256_file(manifest) + _digest(encoder) + _digest(codec))
+    if not (index_path.exists() and read_json(index_path)["made_of"] == made_of):
+        folder.mkdir(parents=True, exist_ok=True)
+        ends = _compute(clips, encoder, codec, folder / manifest.stem)
+        write_json(index_path, {"made_of": made_of, "ends": ends})
+    features_path, codes_path = _paths(folder / manifest.stem)
+    features = np.memmap(features_path, dtype=np.float16, mode="r")
+    return Frames(
+        features.reshape(-1, codec.dims.feature_dim),
+        np.memmap(codes_path, dtype=np.int16, mode="r"),
+        read_json(index_path)["ends"],
+    )
+
+
+def clip_16k(clips: Clips, index: int) -> Tensor:
+    """Return clip ``index`` at 16 000 Hz, ``[N]``, by the route of a prompt's features."""
+    return resample_22k_to_16k(clips.wave(index)[None])[0]
+
+
+@torch.inference_mode()
+def _compute(clips: Clips, encoder: SemanticEncoder, codec: SemanticCodec, stem: Path) -> list[int]:
+    """Write features and codes of all clips one behind the other; return where each ends."""
+    ends, end = [], 0
+    features_path, codes_path = _paths(stem)
+    with (
+        atomic_path(features_path) as partial,
+        atomic_path(codes_path) as partial_codes,
+        partial.open("wb") as out,
+        partial_codes.open("wb") as out_codes,
+    ):
+        starts = range(0, len(clips), BATCH_CLIPS)
+        for start in track(starts, "listening to the corpus", unit="batches"):
+            chosen = range(start, min(start + BATCH_CLIPS, len(clips)))
+            features, lens = encoder([clip_16k(clips, index) for index in chosen])
+            codes, _ = codec.quantize(features, lens)
+            for row, length in enumerate(lens.tolist()):
+                out.write(features[row, :length].half().numpy().tobytes())
+                out_codes.write(codes[row, :length].to(torch.int16).numpy().tobytes())
+                end += length
+                ends.append(end)
+    return ends
+
+
+def _paths(stem: Path) -> tuple[Path, Path]:
+    return stem.with_suffix(".features.f16"), stem.with_suffix(".codes.i16")
+
+
+def _digest(module: torch.nn.Module) -> str:
+    sums = [float(tensor.double().abs().sum()) for tensor in module.state_dict().values()]
+    return sha256_text(repr(sums))
