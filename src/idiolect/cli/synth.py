@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -16,6 +16,9 @@ from idiolect.base.guard import check_output
 from idiolect.base.places import ModelPlace
 from idiolect.cli.surface import run_command
 from idiolect.data.lines import ASK_FOR_UTF8, read_lines
+
+if TYPE_CHECKING:
+    from idiolect.synthesis.pipeline import IndexTTS2
 
 SAMPLING = (
     *("temperature", "top_p", "top_k", "num_beams"),
@@ -36,6 +39,8 @@ class SynthConfig:
     """A UTF-8 file with what to say, instead of --text."""
     output: Path = Path("output.wav")
     """The WAV to write: 22 050 Hz, mono, 16 bit."""
+    output_dir: Path | None = None
+    """With --text-file: speak each line on its own, to 001.wav, 002.wav ... in this folder."""
     model: str | None = None
     """An installed model's name, such as catalan; the base when left out."""
     language: str | None = None
@@ -56,20 +61,20 @@ class SynthConfig:
     """Silence between segments, in milliseconds."""
     max_text_tokens: int = 120
     """Longer texts are cut into segments of at most so many tokens."""
-    temperature: float = 0.8
-    """Lower is more regular."""
-    top_p: float = 0.8
-    """Keep the most probable codes up to this share."""
-    top_k: int = 30
-    """Keep so many codes at each step; 0 keeps all."""
-    num_beams: int = 3
-    """How many hypotheses are followed."""
-    repetition_penalty: float = 10.0
-    """How much less probable a code gets once it was said."""
-    length_penalty: float = 0.0
-    """Above 0 favours longer speech."""
-    max_mel_tokens: int = 1500
-    """Most codes in a segment; 50 are one second."""
+    temperature: float | None = None
+    """Lower is more regular; 0.8 unless the base says otherwise, as for all settings below."""
+    top_p: float | None = None
+    """Keep the most probable codes up to this share; published: 0.8."""
+    top_k: int | None = None
+    """Keep so many codes at each step; 0 keeps all; published: 30."""
+    num_beams: int | None = None
+    """How many hypotheses are followed; published: 3."""
+    repetition_penalty: float | None = None
+    """How much less probable a code gets once it was said; published: 10."""
+    length_penalty: float | None = None
+    """Above 0 favours longer speech; published: 0."""
+    max_mel_tokens: int | None = None
+    """Most codes in a segment; 50 are one second; published: 1500."""
     device: str | None = None
     """cpu, cuda:0 ...; the first GPU when there is one."""
     fp16: bool = False
@@ -85,12 +90,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "idiolect synth") -> int
 
 
 def _synth(config: SynthConfig) -> None:
-    text = _text_of(config)
-    check_output(config.output)
-    if config.output.is_dir():
-        raise ConfigError(
-            f"{config.output} is a folder", where="--output", fix="name a file, such as output.wav"
-        )
+    texts = _texts_by_output(config)
     probe_audio(config.voice)
     from idiolect.synthesis.pipeline import IndexTTS2
 
@@ -103,18 +103,23 @@ def _synth(config: SynthConfig) -> None:
         models_dir=config.place.model_dir,
         aux_dir=config.place.aux_dir,
     )
+    for number, (output, text) in enumerate(texts.items(), start=1):
+        _speak(tts, config, output, text, turn=f"{number}/{len(texts)}" if len(texts) > 1 else "")
+
+
+def _speak(tts: IndexTTS2, config: SynthConfig, output: Path, text: str, *, turn: str) -> None:
     started = time.monotonic()
     tts.infer(
         config.voice,
         text,
-        config.output,
+        output,
         emo_audio_prompt=config.emo_audio,
         emo_alpha=config.emo_alpha,
         emo_vector=config.emo_vector,
         use_emo_text=config.emo_text is not None,
         emo_text=config.emo_text,
         interval_silence=config.interval_silence,
-        verbose=True,
+        verbose=not turn,
         max_text_tokens_per_segment=config.max_text_tokens,
         language=config.language,
         seed=config.seed,
@@ -122,8 +127,38 @@ def _synth(config: SynthConfig) -> None:
         **{name: getattr(config, name) for name in SAMPLING},
     )
     elapsed_sec = time.monotonic() - started
-    duration_sec = probe_audio(config.output).duration_sec
-    print(f"wrote {config.output}: {duration_sec:.1f} s, made in {elapsed_sec:.1f} s")
+    duration_sec = probe_audio(output).duration_sec
+    number = f"{turn}  " if turn else ""
+    print(f"{number}wrote {output}: {duration_sec:.1f} s, made in {elapsed_sec:.1f} s", flush=True)
+
+
+def _texts_by_output(config: SynthConfig) -> dict[Path, str]:
+    """Return what to say by the file that it goes to; each of them may be written.
+
+    Raises:
+        ConfigError: The flags do not say one thing.
+        DataError: The text is not UTF-8, or there is none.
+        GuardError: It would be written into a base.
+    """
+    if config.output_dir is None:
+        text = _text_of(config)
+        check_output(config.output)
+        if config.output.is_dir():
+            raise ConfigError(
+                f"{config.output} is a folder",
+                where="--output",
+                fix="name a file, such as output.wav; or give --text-file and --output-dir",
+            )
+        return {config.output: text}
+    if config.text_file is None:
+        raise ConfigError(
+            "--output-dir takes the lines of a file", where="--output-dir", fix="give --text-file"
+        )
+    lines = [line for line in _text_of(config).splitlines() if line.strip()]
+    if not lines:
+        raise DataError("there is no line to speak", where=str(config.text_file))
+    check_output(config.output_dir)
+    return {config.output_dir / f"{n:03d}.wav": line for n, line in enumerate(lines, start=1)}
 
 
 def _text_of(config: SynthConfig) -> str:

@@ -3,7 +3,7 @@
 The field names of the published file stop here; inside, the project's own names are used. Every
 width that the published file fixes may be smaller. Keys that the published file does not have,
 because its code fixes their value, are optional and default to that value: ``gpt.feature_dim``,
-``gpt.emotion_dim``, ``s2mel.gpt_layer_dims``, ``semantic_encoder.layer`` and ``speaker_encoder``.
+``gpt.emotion_dim``, ``s2mel.gpt_layer_dims``, ``semantic_encoder.layer``, ``speaker_encoder`` and ``generation``.
 Unknown keys are passed over, as the published loader must: revisions of the file differ.
 """
 
@@ -257,6 +257,9 @@ class BaseConfig:
     speaker_matrix_file: str
     qwen_dir: str
     vocoder_name: str
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    """How codes are chosen, where the published way does not suit this base; by the names of the
+    published call."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> BaseConfig:
@@ -282,6 +285,7 @@ class BaseConfig:
             speaker_matrix_file=values["spk_matrix"],
             qwen_dir=values["qwen_emo_path"],
             vocoder_name=values["vocoder"]["name"],
+            generation=dict(values.get("generation", {})),
         )
 
 
