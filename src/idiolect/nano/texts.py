@@ -24,7 +24,7 @@ import yaml
 
 from idiolect.base.errors import ConfigError, did_you_mean
 
-LANGUAGES = ("en", "es")
+LANGUAGES = ("en", "es", "ca")
 
 KINDS: Mapping[str, tuple[float, int, int]] = {
     "PHRASE": (0.10, 1, 3),
