@@ -137,3 +137,30 @@ def test_a_request_that_cannot_be_met_says_why(say, capsys, tmp_path, flags, pro
 
     assert problem in capsys.readouterr().err
     assert not (tmp_path / "out.wav").exists()
+
+
+def test_each_line_of_a_file_becomes_a_file_of_its_own(say, tmp_path, capsys):
+    lines, folder = tmp_path / "lines.txt", tmp_path / "spoken"
+    lines.write_text("Hello.\n\nGood night.\n", "utf-8")
+
+    code = say("--text-file", lines, "--output-dir", folder, "--seed", "3")
+
+    assert code == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["001.wav", "002.wav"]
+    assert "2/2  wrote" in capsys.readouterr().out
+    assert say("--text", "Good night.", "--seed", "3") == 0
+    assert (folder / "002.wav").read_bytes() == (tmp_path / "out.wav").read_bytes()
+
+
+def test_a_folder_for_lines_needs_a_file_of_lines(say, tmp_path, capsys, loading_is_a_mistake):
+    assert say("--text", "Hello.", "--output-dir", tmp_path / "spoken") == 2
+    assert "give --text-file" in capsys.readouterr().err
+
+
+def test_a_file_without_a_line_is_refused(say, tmp_path, capsys, loading_is_a_mistake):
+    (tmp_path / "lines.txt").write_text("\n \n", "utf-8")
+
+    code = say("--text-file", tmp_path / "lines.txt", "--output-dir", tmp_path / "spoken")
+
+    assert code == 2
+    assert "no line to speak" in capsys.readouterr().err

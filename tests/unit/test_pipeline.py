@@ -22,7 +22,7 @@ from idiolect.base.errors import (
     SynthesisError,
 )
 from idiolect.base.units import SAMPLE_RATE
-from idiolect.cli.synth import SynthConfig
+from idiolect.cli.synth import SAMPLING, SynthConfig
 from idiolect.synthesis.pipeline import IndexTTS2, choose_device
 from idiolect.synthesis.request import LoadedModel, sampling_settings
 from idiolect.synthesis.sampling import SamplingSettings
@@ -334,7 +334,22 @@ def test_the_command_and_the_call_have_the_same_defaults():
 
     shared = command.keys() & call.keys() - {"text"}
     assert {"top_p", "speed", "max_text_tokens", "max_mel_tokens"} <= shared
-    assert {name: command[name] for name in shared} == {name: call[name] for name in shared}
+    assert {name: command[name] for name in shared} == {
+        name: None if name in SAMPLING else call[name] for name in shared
+    }
+
+
+def test_a_base_may_say_how_its_codes_are_chosen(nano_base, tts, prompt, tmp_path):
+    config = tmp_path / "config.yaml"
+    brief = "\ngeneration: {max_mel_tokens: 5, num_beams: 1}\n"
+    config.write_text((nano_base / "config.yaml").read_text("utf-8") + brief, "utf-8")
+    terse = IndexTTS2(config, nano_base, device="cpu")
+
+    said = terse.infer(prompt, TEXT, seed=1)[1]
+    asked_for_more = terse.infer(prompt, TEXT, **SHORT)[1]
+
+    assert len(said) < len(asked_for_more)
+    np.testing.assert_array_equal(asked_for_more, samples_of(tts, prompt))
 
 
 def test_a_typical_mass_counts_only_while_typical_sampling_is_on():

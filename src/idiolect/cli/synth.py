@@ -124,7 +124,7 @@ def _speak(tts: IndexTTS2, config: SynthConfig, output: Path, text: str, *, turn
         language=config.language,
         seed=config.seed,
         speed=config.speed,
-        **{name: getattr(config, name) for name in SAMPLING},
+        **{name: value for name in SAMPLING if (value := getattr(config, name)) is not None},
     )
     elapsed_sec = time.monotonic() - started
     duration_sec = probe_audio(output).duration_sec

@@ -159,7 +159,7 @@ class IndexTTS2:
             speed: 0.5…2; the sound is asked to be so much shorter.
             **generation: Fields of :class:`~idiolect.synthesis.sampling.SamplingSettings`; and as
                 the published call has them ``max_mel_tokens`` for ``max_codes``, and
-                ``typical_sampling``.
+                ``typical_sampling``. What is not given is as the base says, or as published.
 
         Returns:
             ``output_path``, or (22050, int16 [n, 1]) without one, or an iterator of float waves
@@ -193,7 +193,7 @@ class IndexTTS2:
             quick_tokens=more_segment_before,
             seed=secrets.randbits(31) if seed is None else int(checked("seed", seed, SEED_RANGE)),
             speed=checked("speed", speed, SPEED_RANGE),
-            sampling=sampling_settings(generation),
+            sampling=sampling_settings({**self.files.config.generation, **generation}),
         )
         if verbose:
             get_logger().info("seed %d, language %s", request.seed, request.language)
