@@ -27,7 +27,7 @@ from idiolect.data.batches import GptSample, make_batch
 from idiolect.data.manifest import Utterance
 from idiolect.models.checkpoint import save_checkpoint
 from idiolect.models.config import NUM_LATENTS, GptDims
-from idiolect.models.gpt import UnifiedVoice
+from idiolect.models.gpt import PREFIX_ROWS, UnifiedVoice
 from idiolect.nano.frames import Frames
 from idiolect.nano.stage import (
     Pace,
@@ -53,9 +53,9 @@ class VoiceConfig:
     """How the GPT learns."""
 
     pace: Pace = field(default_factory=lambda: Pace(total_steps=4000, learning_rate=1.5e-3))
-    batch_codes: int = 4000
-    """Codes of a batch, padding included: 80 s of speech."""
-    prompt_sec: tuple[float, float] = (1.0, 4.0)
+    batch_rows: int = 6000
+    """Rows of a batch: prefix, text and codes, padding included."""
+    prompt_sec: tuple[float, float] = (1.0, 3.0)
     """Shortest and longest piece of a prompt that is heard."""
     first_clip_sec: float = 2.2
     """Longest clip at the beginning: sound is found for letters in short clips first."""
@@ -233,25 +233,28 @@ class _Schedule:
         frames = self._lessons.frames
         targets = [i for i in self._lessons.text_ids if frames.num_frames(i) <= longest]
         order = rng.permutation(targets or list(self._lessons.text_ids)).tolist()
-        mean = float(np.mean([frames.num_frames(i) for i in order]))
-        pool_size = max(1, round(POOL_BATCHES * self._config.batch_codes / mean))
+        mean = float(np.mean([self._num_rows(i) for i in order]))
+        pool_size = max(1, round(POOL_BATCHES * self._config.batch_rows / mean))
         for start in range(0, len(order), pool_size):
-            pool = sorted(order[start : start + pool_size], key=frames.num_frames)
+            pool = sorted(order[start : start + pool_size], key=self._num_rows)
             batches = list(self._cut(pool))
             for place in rng.permutation(len(batches)).tolist():
                 yield [Lesson(target, self._prompt_of(target, rng)) for target in batches[place]]
 
     def _cut(self, pool: Sequence[int]) -> Iterator[list[int]]:
-        """Yield neighbours whose codes, padded to the longest, fill a batch."""
+        """Yield neighbours that, padded to the longest, fill a batch."""
         batch: list[int] = []
         for target in pool:
-            longest = self._lessons.frames.num_frames(target)
-            if batch and (len(batch) + 1) * longest > self._config.batch_codes:
+            if batch and (len(batch) + 1) * self._num_rows(target) > self._config.batch_rows:
                 yield batch
                 batch = []
             batch.append(target)
         if batch:
             yield batch
+
+    def _num_rows(self, target: int) -> int:
+        lessons = self._lessons
+        return PREFIX_ROWS + len(lessons.text_ids[target]) + lessons.frames.num_frames(target)
 
     def _prompt_of(self, target: int, rng: np.random.Generator) -> int:
         """Return another clip of the speaker; the clip itself when there is none."""
