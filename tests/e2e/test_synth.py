@@ -152,6 +152,27 @@ def test_each_line_of_a_file_becomes_a_file_of_its_own(say, tmp_path, capsys):
     assert (folder / "002.wav").read_bytes() == (tmp_path / "out.wav").read_bytes()
 
 
+def test_a_line_that_cannot_be_spoken_does_not_stop_the_others(say, tmp_path, capsys):
+    lines, folder = tmp_path / "lines.txt", tmp_path / "spoken"
+    lines.write_text(";\nGood night.\n", "utf-8")
+
+    code = say("--text-file", lines, "--output-dir", folder, "--language", "ca")
+
+    assert code == 0
+    assert [path.name for path in folder.iterdir()] == ["002.wav"]
+    assert "1/2  left out 001.wav: nothing to say" in capsys.readouterr().out
+
+
+def test_lines_of_which_none_can_be_spoken_are_an_error(say, tmp_path, capsys):
+    (tmp_path / "lines.txt").write_text(";\n", "utf-8")
+
+    flags = ("--text-file", tmp_path / "lines.txt", "--output-dir", tmp_path / "spoken")
+    code = say(*flags, "--language", "ca")
+
+    assert code == 2
+    assert "none of the lines could be spoken" in capsys.readouterr().err
+
+
 def test_a_folder_for_lines_needs_a_file_of_lines(say, tmp_path, capsys, loading_is_a_mistake):
     assert say("--text", "Hello.", "--output-dir", tmp_path / "spoken") == 2
     assert "give --text-file" in capsys.readouterr().err

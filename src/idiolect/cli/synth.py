@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from idiolect.audio.io import probe_audio
-from idiolect.base.errors import ConfigError, DataError, summarize
+from idiolect.base.errors import ConfigError, DataError, SynthesisError, summarize
 from idiolect.base.guard import check_output
 from idiolect.base.places import ModelPlace
 from idiolect.cli.surface import run_command
@@ -103,11 +103,36 @@ def _synth(config: SynthConfig) -> None:
         models_dir=config.place.model_dir,
         aux_dir=config.place.aux_dir,
     )
+    if config.output_dir is None:
+        _speak(tts, config, config.output, texts[config.output])
+    else:
+        _speak_lines(tts, config, texts)
+
+
+def _speak_lines(tts: IndexTTS2, config: SynthConfig, texts: dict[Path, str]) -> None:
+    """Speak each text to its file; a line that cannot be spoken does not stop the others.
+
+    Raises:
+        SynthesisError: None could be spoken.
+    """
+    left_out = []
     for number, (output, text) in enumerate(texts.items(), start=1):
-        _speak(tts, config, output, text, turn=f"{number}/{len(texts)}" if len(texts) > 1 else "")
+        print(f"{number}/{len(texts)}  ", end="", flush=True)
+        try:
+            _speak(tts, config, output, text)
+        except SynthesisError as error:
+            output.unlink(missing_ok=True)
+            left_out.append(f"{output.name}: {error.problem}")
+            print(f"left out {left_out[-1]}", flush=True)
+    if len(left_out) == len(texts):
+        raise SynthesisError(
+            f"none of the lines could be spoken\n{summarize(left_out)}",
+            where=str(config.text_file),
+            fix="check that the model was trained on the language of the lines",
+        )
 
 
-def _speak(tts: IndexTTS2, config: SynthConfig, output: Path, text: str, *, turn: str) -> None:
+def _speak(tts: IndexTTS2, config: SynthConfig, output: Path, text: str) -> None:
     started = time.monotonic()
     tts.infer(
         config.voice,
@@ -119,7 +144,7 @@ def _speak(tts: IndexTTS2, config: SynthConfig, output: Path, text: str, *, turn
         use_emo_text=config.emo_text is not None,
         emo_text=config.emo_text,
         interval_silence=config.interval_silence,
-        verbose=not turn,
+        verbose=config.output_dir is None,
         max_text_tokens_per_segment=config.max_text_tokens,
         language=config.language,
         seed=config.seed,
@@ -128,8 +153,7 @@ def _speak(tts: IndexTTS2, config: SynthConfig, output: Path, text: str, *, turn
     )
     elapsed_sec = time.monotonic() - started
     duration_sec = probe_audio(output).duration_sec
-    number = f"{turn}  " if turn else ""
-    print(f"{number}wrote {output}: {duration_sec:.1f} s, made in {elapsed_sec:.1f} s", flush=True)
+    print(f"wrote {output}: {duration_sec:.1f} s, made in {elapsed_sec:.1f} s", flush=True)
 
 
 def _texts_by_output(config: SynthConfig) -> dict[Path, str]:
