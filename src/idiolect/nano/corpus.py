@@ -1,0 +1,462 @@
+"""A corpus of synthetic speech: sentences of :mod:`texts` read by the engines of :mod:`engines`.
+
+What is on disk decides what is left to do. The name of a clip is made of its voice and its text,
+so a clip that exists is not spoken again, and a run that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from idiolect.audio.io import Waveform, probe_audio, write_flac
+from idiolect.base.files import remove_left_over
+from idiolect.base.progress import progress
+from idiolect.base.units import SAMPLE_RATE
+from idiolect.data.manifest import Utterance, write_manifest
+from idiolect.nano.engines import Engine, EngineName, Voice, open_engine, play
+from idiolect.nano.texts import JUDGE_SENTENCES, sentences, unseen_sentences
+
+SetName = Literal["train", "heldout_voices", "unseen_texts"]
+SETS: tuple[SetName, ...] = ("train", "heldout_voices", "unseen_texts")
+AUDIO_DIR = "audio"
+
+MIN_CLIP_SEC = 0.4
+MAX_CLIP_SEC = 8.0
+SPEECH_RMS = 10 ** (-23 / 20)
+MAX_PEAK = 0.9
+FRAME_SEC = 0.01
+SILENCE_DB = -45.0
+"""Below the loudest frame; what is quieter at either end is cut off."""
+MARGIN_SEC = 0.05
+"""Of what is quieter, kept at either end: soft sounds fade into it."""
+
+WRITE_EVERY_SEC = 120.0
+"""Between two writings of the manifests, so that a training can begin on the first part."""
+SHORTEST_MEAN_SEC = 0.9
+"""No voice speaks clips shorter than this on average: how many texts are drawn for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one voice contributes to one set."""
+
+    voice: Voice
+    set_name: SetName = "train"
+    minutes: float
+    """Of speech, at most; the other speakers in ``also`` come on top."""
+    max_clips: int = 1_000_000
+    also: tuple[float, ...] = ()
+    """Further speakers from the same utterances, by factors: for engines that are slow."""
+    min_chars: int = 1
+    max_chars: int = 110
+
+    @property
+    def key(self) -> str:
+        """What is unique to the voice in its language."""
+        return f"{self.voice.name}-{self.voice.language}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusPlan:
+    """Who says how much."""
+
+    stages: tuple[tuple[Share, ...], ...]
+    """Spoken one after the other; the shares of a stage grow together."""
+    seed: int = 0
+
+    def shares(self) -> Iterator[Share]:
+        """Yield every share, stage by stage."""
+        for stage in self.stages:
+            yield from stage
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What there is of a share."""
+
+    share: Share
+    texts: list[str]
+    folder: Path
+    spoken: list[Utterance] = field(default_factory=list)
+    next: int = 0
+    done_sec: float = 0.0
+    """Of the voice itself, without those in ``also``."""
+    num_clips: int = 0
+
+    @property
+    def fraction(self) -> float:
+        """From 0 to 1; 1 is complete."""
+        share = self.share
+        if self.next >= len(self.texts):
+            return 1.0
+        return min(1.0, max(self.done_sec / (60 * share.minutes), self.num_clips / share.max_clips))
+
+    def add(self, clips: list[Utterance]) -> None:
+        """Take in the clips of one text; the last is that of the voice itself."""
+        self.spoken += clips
+        self.done_sec += clips[-1].duration_sec
+        self.num_clips += 1
+
+
+def make_corpus(
+    folder: Path, plan: CorpusPlan, *, kokoro_dir: Path | None = None
+) -> dict[SetName, list[Utterance]]:
+    """Speak what ``plan`` asks for and ``folder`` does not hold yet; return the sets.
+
+    ``folder`` gains ``audio/`` and one manifest a set (``train.jsonl`` ...), 22 050 Hz FLAC.
+
+    Args:
+        folder: Of the corpus; what a run that was stopped left there is used.
+        plan: Who says how much.
+        kokoro_dir: Folder of Kokoro's model; None asks the environment.
+
+    Raises:
+        UserError: An engine of the plan is not installed, or failed.
+    """
+    names = dict.fromkeys(share.voice.engine for share in plan.shares())
+    engines = {name: open_engine(name, kokoro_dir=kokoro_dir) for name in names}
+    stages = [[_look(folder, share, plan.seed) for share in stage] for stage in plan.stages]
+    everything = [state for stage in stages for state in stage]
+    for state in everything:
+        remove_left_over(folder / AUDIO_DIR / state.share.key)
+    total = sum(_expected_sec(state.share) for state in everything)
+    with progress("speaking", round(total), unit="s of speech") as advance:
+        advance(round(sum(state.done_sec for state in everything)))
+        for stage in stages:
+            _speak_stage(stage, engines, advance, lambda: _write_sets(folder, everything))
+            _write_sets(folder, everything)
+    return _sets(everything)
+
+
+def _expected_sec(share: Share) -> float:
+    return min(60 * share.minutes, 2.0 * share.max_clips)
+
+
+def _look(folder: Path, share: Share, seed: int) -> _Progress:
+    """Return what ``folder`` holds of ``share``."""
+    state = _Progress(share, _texts(share, seed), folder)
+    for index, text in enumerate(state.texts):
+        if state.fraction >= 1:
+            break
+        found = [
+            _utterance(folder, voice, index, text, probe_audio(path).duration_sec)
+            for voice in _speakers(share)
+            if (path := folder / _clip_file(voice, index, text)).is_file()
+        ]
+        if found and found[-1].speaker == share.voice.name:
+            state.next = index + 1
+            state.add(found)
+    return state
+
+
+def _texts(share: Share, seed: int) -> list[str]:
+    """Return what the voice of ``share`` may be asked to say, in order."""
+    language, own_seed = share.voice.language, zlib.crc32(f"{seed} {share.key}".encode())
+    wanted = min(share.max_clips, int(60 * share.minutes / SHORTEST_MEAN_SEC) + 20)
+    if share.set_name == "train":
+        drawn = sentences(language, 2 * wanted, own_seed)
+    else:
+        drawn = unseen_sentences(language, 6 * wanted, own_seed)
+    fitting = [text for text in drawn if share.min_chars <= len(text) <= share.max_chars]
+    if share.set_name == "unseen_texts":
+        judged = JUDGE_SENTENCES[language]
+        start = own_seed % len(judged)
+        fitting[: wanted // 2] = (*judged[start:], *judged[:start])[: wanted // 2]
+    return fitting
+
+
+def _speak_stage(
+    stage: Sequence[_Progress],
+    engines: Mapping[EngineName, Engine],
+    advance: Callable[[int], None],
+    write: Callable[[], None],
+) -> None:
+    """Speak until every share is complete, always for the one that has the least."""
+    written, owed_sec = time.monotonic(), 0.0
+    while (state := min(stage, key=lambda state: state.fraction)).fraction < 1:
+        before = state.done_sec
+        _speak_next(state, engines[state.share.voice.engine])
+        owed_sec += state.done_sec - before
+        advance(int(owed_sec))
+        owed_sec -= int(owed_sec)
+        if time.monotonic() - written > WRITE_EVERY_SEC:
+            write()
+            written = time.monotonic()
+
+
+def _speak_next(state: _Progress, engine: Engine) -> None:
+    """Speak the next text of a share, if its sound has a length that can be used."""
+    voice, index = state.share.voice, state.next
+    text = state.texts[index]
+    state.next += 1
+    audio, rate = engine.speak(text, voice)
+    waves = {v: tidy(play(audio, rate, v.factor)) for v in _speakers(state.share)}
+    if not is_usable(waves[voice]):
+        return
+    clips = []
+    for speaker, wave in waves.items():
+        if is_usable(wave):
+            write_flac(state.folder / _clip_file(speaker, index, text), wave, SAMPLE_RATE)
+            seconds = len(wave) / SAMPLE_RATE
+            clips.append(_utterance(state.folder, speaker, index, text, seconds))
+    state.add(clips)
+
+
+def _speakers(share: Share) -> list[Voice]:
+    """Return the voices of ``share``; the one itself last, as its file says that all are there."""
+    voice = share.voice
+    others = [
+        replace(voice, name=f"{voice.name}_x{100 * factor:03.0f}", factor=factor * voice.factor)
+        for factor in share.also
+    ]
+    return [*others, voice]
+
+
+def tidy(audio: Waveform) -> Waveform:
+    """Return speech ``[T]`` at 22 050 Hz without the silence around it, at the corpus' level."""
+    audio = trim_silence(audio)
+    rms = float(np.sqrt(np.mean(audio**2))) if len(audio) else 0.0
+    if rms == 0:
+        return audio
+    gain = min(SPEECH_RMS / rms, MAX_PEAK / float(np.abs(audio).max()))
+    return audio * np.float32(gain)
+
+
+def trim_silence(audio: Waveform) -> Waveform:
+    """Return ``audio`` ``[T]`` at 22 050 Hz with at most 60 ms of silence at either end."""
+    frame = int(FRAME_SEC * SAMPLE_RATE)
+    frames = audio[: len(audio) // frame * frame].reshape(-1, frame)  # [F, frame]
+    power = np.mean(frames**2, axis=1)
+    if not len(power) or not power.max():
+        return audio[:0]
+    loud = np.flatnonzero(power > power.max() * 10 ** (SILENCE_DB / 10))
+    margin = round(MARGIN_SEC * SAMPLE_RATE)
+    start = max(0, int(loud[0]) * frame - margin)
+    return audio[start : (int(loud[-1]) + 1) * frame + margin]
+
+
+def is_usable(audio: Waveform) -> bool:
+    """Tell whether a clip ``[T]`` at 22 050 Hz is neither too short nor too long."""
+    return MIN_CLIP_SEC <= len(audio) / SAMPLE_RATE <= MAX_CLIP_SEC
+
+
+def _clip_id(voice: Voice, index: int, text: str) -> str:
+    digest = hashlib.blake2b(f"{voice.fingerprint()}\n{text}".encode(), digest_size=3).hexdigest()
+    return f"{voice.name}-{voice.language}-{index:04d}-{digest}"
+
+
+def _clip_file(voice: Voice, index: int, text: str) -> Path:
+    name = f"{_clip_id(voice, index, text)}.flac"
+    return Path(AUDIO_DIR, f"{voice.name}-{voice.language}", name)
+
+
+def _utterance(folder: Path, voice: Voice, index: int, text: str, seconds: float) -> Utterance:
+    return Utterance(
+        id=_clip_id(voice, index, text),
+        audio=str(_clip_file(voice, index, text)),
+        root=folder,
+        text=text,
+        speaker=voice.name,
+        language=voice.language,
+        duration_sec=round(seconds, 4),
+        extra={"engine": voice.engine},
+    )
+
+
+def _sets(everything: Iterable[_Progress]) -> dict[SetName, list[Utterance]]:
+    sets: dict[SetName, list[Utterance]] = {name: [] for name in SETS}
+    for state in everything:
+        sets[state.share.set_name] += state.spoken
+    return sets
+
+
+def _write_sets(folder: Path, everything: Iterable[_Progress]) -> None:
+    for name, clips in _sets(everything).items():
+        if clips:
+            write_manifest(folder / f"{name}.jsonl", clips)
+
+
+def minutes_by(clips: Iterable[Utterance]) -> dict[tuple[str, str, str], float]:
+    """Return the minutes of ``clips`` for each (engine, language, speaker)."""
+    minutes: dict[tuple[str, str, str], float] = defaultdict(float)
+    for clip in clips:
+        engine = str((clip.extra or {}).get("engine", ""))
+        minutes[engine, clip.language, clip.speaker] += clip.duration_sec / 60
+    return dict(minutes)
+
+
+# The three numbers of a row: factor, pitch, speed. Pico's and Ona's speakers are women; a low
+# factor with a low pitch gives a man.
+PICO_ENGLISH = {
+    "us1": ("en-US", 0.82, 0.72, 1.20),
+    "us2": ("en-US", 0.92, 0.95, 1.00),
+    "us3": ("en-US", 1.03, 1.05, 0.95),
+    "us4": ("en-US", 1.20, 1.10, 0.90),
+    "gb1": ("en-GB", 0.84, 0.78, 1.10),
+    "gb2": ("en-GB", 0.95, 0.85, 1.05),
+    "gb3": ("en-GB", 1.00, 1.15, 1.00),
+    "gb4": ("en-GB", 1.14, 1.00, 0.85),
+}
+PICO_SPANISH = {
+    "es1": ("es-ES", 0.82, 0.75, 1.15),
+    "es2": ("es-ES", 0.90, 1.00, 1.10),
+    "es3": ("es-ES", 0.95, 0.80, 1.00),
+    "es4": ("es-ES", 1.00, 1.00, 1.05),
+    "es5": ("es-ES", 1.06, 1.20, 0.95),
+    "es6": ("es-ES", 1.12, 0.90, 0.95),
+    "es7": ("es-ES", 1.18, 1.10, 0.90),
+    "es8": ("es-ES", 1.25, 0.95, 0.85),
+}
+PICO_HELD_OUT = {"us_out": ("en-US", 0.88, 1.25, 1.05), "es_out": ("es-ES", 0.86, 1.20, 1.10)}
+ONA = {
+    "ona1": (0.80, 1.15),
+    "ona2": (0.88, 1.10),
+    "ona3": (1.00, 1.00),
+    "ona4": (1.12, 0.95),
+    "ona5": (1.24, 0.85),
+}
+ONA_HELD_OUT = {"ona_out": (1.06, 0.95)}
+KOKORO_ENGLISH = (
+    "af_heart:en-us",
+    "am_michael:en-us",
+    "bf_emma:en-gb",
+    "bm_george:en-gb",
+    "af_bella:en-us",
+    "am_fenrir:en-us",
+    "bf_isabella:en-gb",
+    "am_onyx:en-us",
+)
+KOKORO_SPANISH = (
+    "ef_dora:es",
+    "em_alex:es",
+    "af_heart:es",
+    "am_michael:es",
+    "bf_emma:es",
+    "ff_siwis:es",
+    "if_sara:es",
+    "im_nicola:es",
+    "bm_george:es",
+)
+KOKORO_CATALAN = ("ef_dora:ca", "em_alex:ca", "if_sara:ca")
+KOKORO_HELD_OUT = ("am_puck:en-us", "em_santa:es")
+KOKORO_ALSO = (0.89, 1.12)
+"""Kokoro is slower than life: each of its utterances gives two more speakers."""
+KOKORO_CHARS = (22, 75)
+"""Two to five seconds of speech: shorter clips cost it as much work."""
+
+UNSEEN_SPEAKERS = ("us1", "us3", "gb2", "gb4", "es1", "es3", "es4", "es7", "ona2", "ona3")
+UNSEEN_KOKORO = ("af_heart:en-us", "bm_george:en-gb", "ef_dora:es", "im_nicola:es")
+HELD_OUT_CLIPS = 12
+UNSEEN_CLIPS = 10
+
+
+def _pico(rows: Mapping[str, tuple[str, float, float, float]]) -> list[Voice]:
+    return [
+        Voice(
+            name=name,
+            language=engine_voice[:2],
+            engine="pico",
+            engine_voice=engine_voice,
+            factor=factor,
+            pitch=pitch,
+            speed=speed,
+        )
+        for name, (engine_voice, factor, pitch, speed) in rows.items()
+    ]
+
+
+def _ona(rows: Mapping[str, tuple[float, float]]) -> list[Voice]:
+    return [
+        Voice(
+            name=name,
+            language="ca",
+            engine="festival",
+            engine_voice="ona",
+            factor=factor,
+            speed=speed,
+        )
+        for name, (factor, speed) in rows.items()
+    ]
+
+
+def _kokoro(engine_voices: Iterable[str]) -> list[Voice]:
+    return [
+        Voice(
+            name=engine_voice.partition(":")[0],
+            language=engine_voice.partition(":")[2][:2],
+            engine="kokoro",
+            engine_voice=engine_voice,
+        )
+        for engine_voice in engine_voices
+    ]
+
+
+def _train(voices: Sequence[Voice], minutes: float) -> tuple[Share, ...]:
+    """Return ``minutes`` in equal shares."""
+    return tuple(Share(voice=voice, minutes=minutes / len(voices)) for voice in voices)
+
+
+def _train_kokoro(engine_voices: Sequence[str], minutes: float) -> tuple[Share, ...]:
+    shares = _train(_kokoro(engine_voices), minutes)
+    least, most = KOKORO_CHARS
+    return tuple(
+        replace(share, also=KOKORO_ALSO, min_chars=least, max_chars=most) for share in shares
+    )
+
+
+def _judged(set_name: SetName, voices: Iterable[Voice], num_clips: int) -> tuple[Share, ...]:
+    return tuple(
+        Share(voice=voice, set_name=set_name, minutes=5.0, max_clips=num_clips, min_chars=12)
+        for voice in voices
+    )
+
+
+def _full() -> CorpusPlan:
+    english, spanish, ona = _pico(PICO_ENGLISH), _pico(PICO_SPANISH), _ona(ONA)
+    unseen = [v for v in (*english, *spanish, *ona) if v.name in UNSEEN_SPEAKERS]
+    out = (*_pico(PICO_HELD_OUT), *_ona(ONA_HELD_OUT))
+    return CorpusPlan(
+        stages=(
+            (*_train(english, 75), *_train(spanish, 75), *_train(ona, 35)),
+            _judged("heldout_voices", out, HELD_OUT_CLIPS)
+            + _judged("unseen_texts", unseen, UNSEEN_CLIPS),
+            _train_kokoro(KOKORO_ENGLISH, 12) + _train_kokoro(KOKORO_SPANISH, 12),
+            _judged("heldout_voices", _kokoro(KOKORO_HELD_OUT), HELD_OUT_CLIPS)
+            + _judged("unseen_texts", _kokoro(UNSEEN_KOKORO), UNSEEN_CLIPS),
+            _train_kokoro(KOKORO_CATALAN, 4),
+        )
+    )
+
+
+def _fast() -> CorpusPlan:
+    voices = [
+        Voice(name="espeak_en", language="en", engine="espeak", engine_voice="en-us"),
+        Voice(
+            name="espeak_es",
+            language="es",
+            engine="espeak",
+            engine_voice="es",
+            factor=0.9,
+            pitch=1.2,
+        ),
+    ]
+    out = replace(voices[0], name="espeak_out", factor=1.15)
+    return CorpusPlan(
+        stages=(
+            _train(voices, 3),
+            _judged("heldout_voices", [out], 4) + _judged("unseen_texts", voices, 4),
+        )
+    )
+
+
+PRESETS: Mapping[str, Callable[[], CorpusPlan]] = {"full": _full, "fast": _fast}
+"""``full``: four hours, in two of them; ``fast``: three minutes of eSpeak NG, in seconds."""
