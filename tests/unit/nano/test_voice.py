@@ -57,9 +57,7 @@ def lessons() -> Lessons:
         ],
         frames=Frames(features, np.concatenate(codes), ends),
         text_ids={place: ids.astype(np.int64) for place, ids in texts.items()},
-        by_speaker={
-            name: list(range(start, NUM_CLIPS, 2)) for start, name in enumerate(speakers[:2])
-        },
+        by_speaker=clips_of,
     )
 
 
