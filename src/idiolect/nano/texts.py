@@ -39,8 +39,14 @@ RESERVED_ONE_IN = 20
 MISSES_ALLOWED = 20_000
 """After so many draws in a row without a new sentence the grammar is taken for exhausted."""
 
+POOL_TIMES = 12
+"""How many sentences :func:`covering_sentences` looks at for each that it picks."""
+
 _SYMBOL = re.compile(r"\{([^{}]+)\}")
 _WEIGHT = re.compile(r"^(\d+)\s*\*\s*")
+_ECHO = re.compile(r"\b((?:\w+[ '])?\w+),? (?:(?:and|or|y|e|o|u|i) )?\1\b")
+"""Marie and Marie, at home at home: the grammar does not know what it said a word ago."""
+
 _WORD = re.compile(r"[^\W_]+(?:['’·-][^\W_]+)*")
 
 
@@ -51,12 +57,10 @@ class Grammar:
     Attributes:
         options: Symbol to the texts it can become and their running sums of weights.
         spelling: Pattern and replacement pairs applied in order to a drawn text (l'aigua, an egg).
-        judge: Sentences that are never drawn.
     """
 
     options: Mapping[str, tuple[list[str], list[float]]]
     spelling: tuple[tuple[re.Pattern[str], str], ...]
-    judge: tuple[str, ...]
 
 
 def sentences(language: str, count: int, seed: int) -> list[str]:
@@ -85,13 +89,13 @@ def unseen_sentences(language: str, count: int, seed: int = 0) -> list[str]:
 def covering_sentences(language: str, count: int, seed: int) -> list[str]:
     """Return ``count`` training sentences picked so that every pair of letters comes early.
 
-    Each pick is the sentence, of a pool of twenty times ``count``, with the greatest number of
-    letter pairs seen rarely so far, per letter.
+    Each pick is the sentence of a pool that has most letter pairs seen rarely so far, for its
+    length.
 
     Raises:
         ConfigError: As :func:`sentences`.
     """
-    pool = {text: _letter_pairs(text) for text in sentences(language, 20 * count, seed)}
+    pool = {text: _letter_pairs(text) for text in sentences(language, POOL_TIMES * count, seed)}
     seen: Counter[str] = Counter()
     picked = []
     for _ in range(count):
@@ -116,7 +120,7 @@ def _distinct(language: str, seed: int, *, reserved: bool) -> Iterator[str]:
     """Draw sentences of one side of the split, without end or repetition."""
     grammar = load_grammar(language)
     rng = random.Random(f"{language} {seed}")  # noqa: S311 -- sentences, not secrets
-    done = {_key(text) for text in grammar.judge}
+    done = {_key(text) for text in JUDGE_SENTENCES[language]}
     misses = 0
     while misses < MISSES_ALLOWED:
         text = _draw(grammar, rng)
@@ -144,7 +148,7 @@ def _draw(grammar: Grammar, rng: random.Random) -> str:
     _, least, most = KINDS[kind]
     while True:
         text = _finish(_expand(f"{{{kind}}}", grammar, rng), grammar)
-        if least <= len(words(text)) <= most:
+        if least <= len(words(text)) <= most and not _ECHO.search(text.lower()):
             return text
 
 
@@ -166,13 +170,15 @@ def _finish(text: str, grammar: Grammar) -> str:
     return re.sub(r"^[¿¡]?\w", lambda match: match[0].upper(), text)
 
 
-def _letter_pairs(text: str) -> list[str]:
-    return [a + b for word in words(text) for a, b in itertools.pairwise(f" {word} ")]
+def _letter_pairs(text: str) -> frozenset[str]:
+    """Return the pairs of neighbours, with a word's borders; digits do not count."""
+    spelled = (f" {word} " for word in words(text) if not word.isdigit())
+    return frozenset(a + b for word in spelled for a, b in itertools.pairwise(word))
 
 
-def _gain(pairs: list[str], seen: Counter[str]) -> float:
+def _gain(pairs: frozenset[str], seen: Counter[str]) -> float:
     """What a sentence adds: a pair's worth falls with the square of how often it was seen."""
-    worth = sum(1.0 / (1 + seen[pair]) ** 2 for pair in set(pairs))
+    worth = sum(1.0 / (1 + seen[pair]) ** 2 for pair in pairs)
     return worth / math.sqrt(len(pairs))
 
 
@@ -189,15 +195,19 @@ def load_grammar(language: str) -> Grammar:
             where="idiolect.nano.texts",
             fix=did_you_mean(language, LANGUAGES),
         )
-    place = resources.files("idiolect.nano").joinpath("sentences", f"{language}.yaml")
-    raw = yaml.safe_load(place.read_text(encoding="utf-8"))
+    raw = _read(language)
     options = {**_lexicon(raw), **_ground_rules(raw)}
     _check(options, language)
     return Grammar(
         options={symbol: _weighted(texts) for symbol, texts in options.items()},
         spelling=tuple((re.compile(p), r) for p, r in raw["spelling"]),
-        judge=tuple(raw["judge"]),
     )
+
+
+def _read(name: str) -> dict[str, Any]:
+    place = resources.files("idiolect.nano").joinpath("sentences", f"{name}.yaml")
+    content: dict[str, Any] = yaml.safe_load(place.read_text(encoding="utf-8"))
+    return content
 
 
 def _lexicon(raw: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -288,6 +298,6 @@ def _weighted(texts: Mapping[str, float]) -> tuple[list[str], list[float]]:
 
 
 JUDGE_SENTENCES: dict[str, tuple[str, ...]] = {
-    language: load_grammar(language).judge for language in LANGUAGES
+    language: tuple(texts) for language, texts in _read("judge").items()
 }
 """Twenty sentences per language that judge a model; no other function here returns them."""
