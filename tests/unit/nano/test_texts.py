@@ -54,6 +54,7 @@ WRONG = {
     "ca": (
         r"\b(el|la|de) h?[aeoàèéòó]\w",
         r"\b(de|a|per) els?\b",
+        r"\b(al|del|pel) h?[aeoàèéòó]",
         r"\b(un|aquest|el meu) (taula|casa|porta)\b",
         r"\b(una|aquesta|la meva) (llibre|cotxe|gos)\b",
         r"\b(?!vas|gas)\w+[cjgç]as\b",
