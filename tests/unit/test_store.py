@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from idiolect.base.config import read_yaml
 from idiolect.base.errors import (
@@ -20,7 +21,8 @@ from idiolect.cli.models import main as models_main
 from idiolect.data.formants import CATALAN_SENTENCES
 from idiolect.models.checkpoint import load_checkpoint, save_checkpoint
 from idiolect.models.loading import load_gpt
-from idiolect.models.published import DERIVATIVE_NOTICE, locate_base
+from idiolect.models.published import BASE_REPO, DERIVATIVE_NOTICE, LICENCE_NAME, locate_base
+from idiolect.models.terms import NANO_LICENCE, NANO_NOTICE
 from idiolect.registry.entry import FileRecord, ModelEntry
 from idiolect.registry.install import InstallConfig, install_model
 from idiolect.registry.store import (
@@ -117,13 +119,30 @@ def test_the_installed_weights_are_those_of_the_training(config):
     assert all(torch.equal(installed[name], tensor) for name, tensor in trained.items())
 
 
-def test_the_card_has_the_sentence_of_the_licence(config):
-    install_model(config)
+def test_the_card_has_the_sentence_of_the_licence(config, nano_base, tmp_path):
+    base = shutil.copytree(nano_base, tmp_path / "published")
+    values = read_yaml(base / "config.yaml")
+    del values["idiolect"]
+    (base / "config.yaml").write_text(yaml.safe_dump(values))
+    install_model(replace(config, base=base))
 
     card = (config.output_dir / "catalan_README.md").read_text()
     assert DERIVATIVE_NOTICE in card
+    assert LICENCE_NAME in card
+    assert f"Base: {BASE_REPO}, version" in card
     assert "Catalan, a test" in card
     assert "val_loss | 3.25" in card
+
+
+def test_the_card_of_a_model_tuned_on_nano_has_nanos_terms(config):
+    entry = install_model(config).entry
+
+    card = (config.output_dir / "catalan_README.md").read_text()
+    assert NANO_NOTICE in card
+    assert "- Base: nano, version" in card
+    assert DERIVATIVE_NOTICE not in card
+    assert "bilibili" not in card
+    assert (entry.base_name, entry.licence) == ("nano", NANO_LICENCE)
 
 
 def test_the_configuration_differs_from_the_bases_only_in_its_rows(config, nano_base):

@@ -22,8 +22,12 @@ DESCRIPTION = (
     "Fine-tune the GPT of a base on your recordings; the base itself is never changed. "
     "With --resume every setting of the run is restored, and --epochs makes it longer."
 )
-OTHER_SPELLINGS = {"--amp": ["--precision", "bf16"], "--code-loss-weight": ["--mel-loss-weight"]}
-"""Flags by which users of other trainers know ours."""
+OTHER_SPELLINGS = {
+    "--amp": ["--precision", "bf16"],
+    "--code-loss-weight": ["--mel-loss-weight"],
+    "--base": ["--base-checkpoint"],
+}
+"""Flags by which users of other trainers, and of our other commands, know ours."""
 REPEATABLE = ("train_manifest", "val_manifest")
 
 

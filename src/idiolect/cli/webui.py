@@ -32,11 +32,12 @@ class WebuiConfig(ModelPlace):
     """cpu, cuda:0 ...; the first GPU when there is one."""
 
     def __post_init__(self) -> None:
-        """Check the form of ``auth``.
+        """Find the base by its name; check the form of ``auth``.
 
         Raises:
             ConfigError: It is not USER:PASSWORD.
         """
+        ModelPlace.__post_init__(self)
         if self.auth is not None and not all(self.auth.partition(":")):
             raise ConfigError(
                 "not USER:PASSWORD",

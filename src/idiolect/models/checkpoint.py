@@ -51,6 +51,8 @@ class CheckpointHeader:
     base_sha256: str = ""
     """Of the base's ``gpt.pth``."""
     base_version: str = "2.0"
+    base_name: str = ""
+    """Of a base that is not the published one."""
     tokenizer_sha256: str = ""
     vocab_size: int = 0
     languages: tuple[str, ...] = ()

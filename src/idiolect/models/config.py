@@ -3,7 +3,8 @@
 The field names of the published file stop here; inside, the project's own names are used. Every
 width that the published file fixes may be smaller. Keys that the published file does not have,
 because its code fixes their value, are optional and default to that value: ``gpt.feature_dim``,
-``gpt.emotion_dim``, ``s2mel.gpt_layer_dims``, ``semantic_encoder.layer``, ``speaker_encoder`` and ``generation``.
+``gpt.emotion_dim``, ``s2mel.gpt_layer_dims``, ``semantic_encoder.layer``, ``speaker_encoder`` and
+``generation``. The key ``idiolect`` marks a base that is not the published one.
 Unknown keys are passed over, as the published loader must: revisions of the file differ.
 """
 
@@ -236,6 +237,16 @@ class VocoderDims:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BaseMark:
+    """What a base that is not the published one says of itself."""
+
+    name: str
+    licence: str
+    languages: tuple[str, ...] = ()
+    """What it speaks; none when it speaks nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BaseConfig:
     """Everything that a published ``config.yaml`` says, and the names of the files beside it."""
 
@@ -260,6 +271,8 @@ class BaseConfig:
     generation: Mapping[str, Any] = field(default_factory=dict)
     """How codes are chosen, where the published way does not suit this base; by the names of the
     published call."""
+    mark: BaseMark | None = None
+    """None for the published base."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> BaseConfig:
@@ -286,7 +299,12 @@ class BaseConfig:
             qwen_dir=values["qwen_emo_path"],
             vocoder_name=values["vocoder"]["name"],
             generation=dict(values.get("generation", {})),
+            mark=_mark(values.get("idiolect")),
         )
+
+
+def _mark(section: dict[str, Any] | None) -> BaseMark | None:
+    return None if section is None else from_mapping(BaseMark, section, where="idiolect")
 
 
 def read_base_config(path: Path) -> BaseConfig:

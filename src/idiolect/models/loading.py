@@ -183,12 +183,18 @@ def _materialize(build: Callable[[], Module], weights: Weights, path: Path) -> M
     """Return the module that ``build`` makes, with ``weights``, and none of the work of an init."""
     with torch.device("meta"):
         module = build()
+    weights = {name: _full(tensor) for name, tensor in weights.items()}
     load_weights(module, weights, where=path)
     if any(buffer.is_meta for buffer in module.buffers()):
         # Buffers that are computed and not stored: only a real build has them.
         module = build()
         load_weights(module, weights, where=path)
     return module.eval()
+
+
+def _full(tensor: Tensor) -> Tensor:
+    """Return ``tensor`` in float32 if it has fractions: files may be half as large as networks."""
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _tensors(path: Path) -> Weights:
@@ -209,4 +215,4 @@ def _matrix(path: Path) -> Tensor:
     content = load_tensors(path)
     if not isinstance(content, Tensor) or content.ndim != 2:
         raise CheckpointError("not a matrix", where=str(path), fix="download this file again")
-    return content
+    return _full(content)

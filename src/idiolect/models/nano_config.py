@@ -6,6 +6,7 @@ from typing import Any
 
 from idiolect.base.units import SAMPLE_RATE, SEMANTIC_SAMPLE_RATE
 from idiolect.models.published import BASE_ROLES, VOCODER_REPO
+from idiolect.models.terms import NANO_LICENCE, NANO_NAME
 
 NUM_CODES = 256
 FEATURE_DIM = 128
@@ -170,6 +171,7 @@ CONFIG: dict[str, Any] = {
     "qwen_emo_path": "qwen0.6bemo4-merge/",
     "vocoder": {"type": "bigvgan", "name": VOCODER_REPO},
     "version": 2.0,
+    "idiolect": {"name": NANO_NAME, "licence": NANO_LICENCE},
 }
 """The published ``config.yaml`` with other numbers, and the keys that only smaller ones need."""
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from idiolect.base.errors import CheckpointError
+from idiolect.base.places import SHIPPED_DIR, SHIPPED_NAME, base_path
 from idiolect.models.config import BaseConfig, read_base_config
 
 BASE_REPO = "IndexTeam/IndexTTS-2"
@@ -158,7 +159,7 @@ def locate_base(
         CheckpointError: Files are missing; all of them are listed.
         ConfigError: The configuration is not one of IndexTTS-2.
     """
-    folder = Path(folder)
+    folder = base_path(Path(folder))
     found = find_base_files(folder, config_path=config_path, aux_dir=aux_dir, gpt=gpt)
     if missing := [entry for entry in found if entry.path is None]:
         raise _incomplete(folder, missing)
@@ -181,11 +182,12 @@ def find_base_files(
     gpt: Path | None = None,
 ) -> list[FoundFile]:
     """Return every file that a base in ``folder`` needs, found or not."""
-    config_path = config_path or folder / CONFIG_FILE
+    folder = base_path(folder)
+    config_path = base_path(config_path) if config_path else folder / CONFIG_FILE
     names, vocoder_repo = _names(config_path)
     found = [_in_folder("config_path", config_path)]
     for role, name in names.items():
-        path = gpt if role == "gpt" and gpt is not None else folder / name
+        path = base_path(gpt) if role == "gpt" and gpt is not None else folder / name
         found.append(_in_folder(role, path))
     for auxiliary in AUXILIARIES:
         repo = vocoder_repo if auxiliary.role == "vocoder_dir" else auxiliary.repo
@@ -264,7 +266,15 @@ def _incomplete(folder: Path, missing: Collection[FoundFile]) -> CheckpointError
     listing = "\n".join(lines)
     plural = "s" if len(lines) > 1 else ""
     return CheckpointError(
-        f"the base in {folder} lacks {len(lines)} file{plural}\n{listing}",
-        fix=f"idiolect download {folder} --accept-licence bilibili; or point --aux-dir at the "
-        "folder that has them",
+        f"the base in {folder} lacks {len(lines)} file{plural}\n{listing}", fix=_completion(folder)
+    )
+
+
+def _completion(folder: Path) -> str:
+    """Return how a base that lacks files becomes whole."""
+    if folder == SHIPPED_DIR:
+        return "it comes with the package: install idiolect again"
+    return (
+        f"idiolect download {folder} --accept-licence bilibili; or point --aux-dir at the folder "
+        f"that has them; or name the small base that comes with the package: {SHIPPED_NAME}"
     )

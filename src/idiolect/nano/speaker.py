@@ -51,8 +51,8 @@ class SpeakerConfig:
 
     pace: Pace = field(default_factory=lambda: Pace(total_steps=2000, learning_rate=3e-3))
     batch_crops: int = 48
-    crop_sec: tuple[float, float] = (1.5, 3.0)
-    factors: tuple[float, ...] = (0.81, 0.9, 1.0, 1.11, 1.23)
+    crop_sec: tuple[float, float] = (1.0, 2.2)
+    factors: tuple[float, ...] = (0.84, 1.0, 1.19)
     """How much faster each voice is played; each makes a voice of its own."""
     tempo: float = 0.15
     """Crops are slowed and hurried by up to so much, at their pitch: pace is not the voice."""
@@ -60,13 +60,15 @@ class SpeakerConfig:
     """Noise is so far below the speech."""
     level_db: float = 20.0
     """Crops are made quieter by up to so much."""
-    margin: float = 0.2
+    margin: float = 0.1
     """Angle that a crop must be nearer to its voice than to the others, in radians."""
     scale: float = 24.0
     """Of the cosines, as logits."""
-    likeness_weight: float = 10.0
+    likeness_weight: float = 20.0
     """Of the squared error against the teacher's cosines."""
-    teacher_crops: int = 6
+    one_voice: float = 0.8
+    """From this likeness on the teacher hears one voice: two such are not pushed apart."""
+    teacher_crops: int = 4
     """Crops of each voice that the teacher hears."""
     weight_decay: float = 0.05
     grad_clip: float = 5.0
@@ -139,6 +141,8 @@ def train_speaker(
     encoder = CampPlus(dims).train()
     head = MarginHead(len(pool.voices), dims.embedding_dim)
     likeness = None if teacher is None else _kept_likeness(teacher, pool, config, folder)
+    if likeness is not None:
+        head.place(likeness)
     learnt = [*encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(learnt, lr=0.0, weight_decay=config.weight_decay)
 
@@ -177,8 +181,16 @@ class MarginHead(nn.Module):
         super().__init__()
         self.directions = nn.Parameter(torch.randn(num_voices, dim))
 
+    @torch.no_grad()
+    def place(self, likeness: Tensor) -> None:
+        """Set the directions so that their cosines come near to ``likeness`` ``[C, C]``."""
+        values, vectors = torch.linalg.eigh(likeness)  # rising
+        width = min(self.directions.shape[1], len(likeness))
+        self.directions.zero_()
+        self.directions[:, :width] = vectors[:, -width:] * values[-width:].clamp(min=0).sqrt()
+
     def forward(self, embeddings: Tensor, voices: Tensor, margin: float) -> Tensor:
-        """Return cosines ``[B, C]``; that of the own voice is taken ``margin`` radians farther.
+        """Return cosines ``[B, C]``, that of the own voice as if ``margin`` radians farther.
 
         Args:
             embeddings: ``[B, E]``, of length 1.
@@ -268,6 +280,8 @@ def _learn(
         raw = encoder(fbank)
     embeddings = F.normalize(raw.float(), dim=1)
     cosines = head(embeddings, voices, margin)
+    if likeness is not None:
+        cosines = cosines.masked_fill(_doubles(likeness, voices, config.one_voice), -1.0)
     loss = told_apart = F.cross_entropy(config.scale * cosines, voices)
     scores = {"told_apart": float(told_apart.detach())}
     if likeness is not None:
@@ -276,6 +290,12 @@ def _learn(
         loss = loss + config.likeness_weight * error
     loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
     return scores | {"right": float((cosines.argmax(1) == voices).float().mean())}
+
+
+def _doubles(likeness: Tensor, voices: Tensor, limit: float) -> Tensor:
+    """Return ``[B, C]``, True where another voice is the own one by another name."""
+    is_other = voices[:, None] != torch.arange(len(likeness))
+    return is_other & (likeness[voices] > limit)
 
 
 def _likeness_error(embeddings: Tensor, wanted: Tensor, voices: Tensor) -> Tensor:

@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from idiolect.models.published import BASE_REPO, DERIVATIVE_NOTICE, LICENCE_NAME
+from idiolect.models.terms import Terms, terms_named
 from idiolect.registry.entry import ModelEntry
 
 
 def model_card(entry: ModelEntry) -> str:
     """Return the card of ``entry`` in Markdown."""
+    terms = terms_named(entry.base_name, entry.licence)
     sections = [
         f"# {entry.name}",
-        entry.description or f"A fine-tuned GPT for {BASE_REPO}.",
-        _facts(entry),
+        entry.description or f"A fine-tuned GPT for {terms.base}.",
+        _facts(entry, terms),
         _table("Trained on", entry.data),
         _table("Scores", entry.scores),
         _files(entry),
-        f"## Licence\n\nA Derivative Work of {BASE_REPO}, under the {LICENCE_NAME}.\n\n"
-        f"{DERIVATIVE_NOTICE}\n\nWhoever passes these files on passes the licence on with them. "
+        f"## Licence\n\nA Derivative Work of {terms.base}, under the {terms.licence}.\n\n"
+        f"{terms.notice}\n\nWhoever passes these files on passes the licence on with them. "
         "The voices of living people are used with their consent.",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _facts(entry: ModelEntry) -> str:
+def _facts(entry: ModelEntry, terms: Terms) -> str:
     return "\n".join(
         [
             f"- Languages: {', '.join(entry.languages) or 'not recorded'}",
-            f"- Base: {BASE_REPO}, version {entry.version}, gpt.pth {entry.base_sha256 or '?'}",
+            f"- Base: {terms.base}, version {entry.version}, gpt.pth {entry.base_sha256 or '?'}",
             f"- {entry.tokenizer_line}",
             f"- Optimizer steps: {entry.step}",
         ]

@@ -30,6 +30,7 @@ from idiolect.models.loading import (
 )
 from idiolect.models.memory import OPTIMIZER_COPIES, base_bytes, trained_bytes
 from idiolect.models.published import BaseFiles, find_base_files, locate_base
+from idiolect.models.terms import terms_of
 from idiolect.registry.detect import fits
 from idiolect.registry.entry import format_memory
 from idiolect.registry.store import list_models
@@ -70,6 +71,7 @@ def examine(config: DoctorConfig) -> Iterator[Finding]:
     except UserError as error:
         yield _fault(error)
     else:
+        yield _terms(files)
         yield from _networks(files)
         yield _tokenizer(files)
         if config.verify:
@@ -135,12 +137,17 @@ def _networks(files: BaseFiles) -> Iterator[Finding]:
             yield _fault(error, f"{name}: would not load: ")
         else:
             yield Finding(level="ok", text=f"{name}: loads")
-    if files.qwen_dir is None:
+    if files.qwen_dir is None and files.config.mark is None:
         yield Finding(
             level="note",
             text="the reader of emotions in text is not there: everything else works",
             fix=f"idiolect download {files.folder} --accept-licence bilibili",
         )
+
+
+def _terms(files: BaseFiles) -> Finding:
+    terms = terms_of(files.config)
+    return Finding(level="ok", text=f"the base is {terms.base}, under the {terms.licence}")
 
 
 def _tokenizer(files: BaseFiles) -> Finding:
@@ -171,11 +178,11 @@ def _sums(folder: Path) -> Iterator[Finding]:
     if changed:
         yield Finding(
             level="fault",
-            text=f"changed since the download: {', '.join(changed)}",
-            fix="delete these files and run idiolect download again",
+            text=f"not as {SUMS_FILE} says: {', '.join(changed)}",
+            fix="get these files again, as you got the base: idiolect download or nano export",
         )
     else:
-        yield Finding(level="ok", text=f"all {len(sums)} files are as they were downloaded")
+        yield Finding(level="ok", text=f"all {len(sums)} files are as {SUMS_FILE} says")
 
 
 def _models(config: DoctorConfig) -> Iterator[Finding]:

@@ -43,6 +43,8 @@ class ModelEntry:
     """Of the base family."""
     step: int = 0
     base_sha256: str = ""
+    base_name: str = ""
+    """Of a base that is not the published one."""
     source_sha256: str = ""
     """Of the checkpoint that was installed."""
     front_end: dict[str, str] = field(default_factory=dict)
@@ -84,6 +86,7 @@ def with_header(entry: ModelEntry, header: CheckpointHeader) -> ModelEntry:
         version=header.base_version,
         step=header.step,
         base_sha256=header.base_sha256,
+        base_name=header.base_name,
         front_end=header.front_end,
         licence=header.licence,
         data=header.data,

@@ -32,7 +32,8 @@ from idiolect.models.checkpoint import (
 from idiolect.models.config import read_base_config
 from idiolect.models.loading import gpt_dims_of, gpt_weights
 from idiolect.models.memory import model_bytes
-from idiolect.models.published import CONFIG_FILE, LICENCE_NAME, BaseFiles, locate_base
+from idiolect.models.published import CONFIG_FILE, BaseFiles, locate_base
+from idiolect.models.terms import PUBLISHED_TERMS, terms_of
 from idiolect.registry.card import model_card
 from idiolect.registry.entry import (
     GPT_PREFIX,
@@ -161,7 +162,7 @@ def plan_install(config: InstallConfig) -> InstallPlan:
         name=name,
         folder=config.output_dir,
         outline=outline,
-        header=_header(outline.header or CheckpointHeader(), tokenizer, config),
+        header=_header(outline.header or CheckpointHeader(), tokenizer, base, config),
         tokenizer=tokenizer,
         config_values=_own_config(outline.shapes, base, config.config),
         base=base,
@@ -223,14 +224,18 @@ def _check_disk(folder: Path, size_bytes: int) -> None:
 
 
 def _header(
-    header: CheckpointHeader, tokenizer: Tokenizer, config: InstallConfig
+    header: CheckpointHeader, tokenizer: Tokenizer, base: BaseFiles | None, config: InstallConfig
 ) -> CheckpointHeader:
+    terms = terms_of(base.config) if base is not None else PUBLISHED_TERMS
+    mark = base.config.mark if base is not None else None
+    if not header.licence and mark is not None:  # it does not say what it was made from
+        header = replace(header, base_name=mark.name)
     return replace(
         header,
         tokenizer_sha256=tokenizer.sha256,
         vocab_size=tokenizer.vocab_size,
         languages=config.language or header.languages,
-        licence=header.licence or LICENCE_NAME,
+        licence=header.licence or terms.licence,
     )
 
 

@@ -69,8 +69,8 @@ def base_entry(base: BaseFiles) -> ModelEntry:
     outline = read_header(base.gpt)
     return ModelEntry(
         name=BASE_NAME,
-        description="the published base",
-        languages=BASE_LANGUAGES,
+        description="the published base" if base.config.mark is None else base.config.mark.name,
+        languages=_base_languages(base),
         checkpoint=_record(base.gpt, base.gpt.parent),
         tokenizer=_record(base.tokenizer, base.tokenizer.parent),
         vocab_size=tokenizer.vocab_size,
@@ -240,9 +240,14 @@ def _base_model(files: BaseFiles) -> ModelFiles:
         tokenizer=files.tokenizer,
         config=files.config,
         base=files,
-        languages=BASE_LANGUAGES,
+        languages=_base_languages(files),
         header=None,
     )
+
+
+def _base_languages(base: BaseFiles) -> tuple[str, ...]:
+    mark = base.config.mark
+    return mark.languages if mark is not None and mark.languages else BASE_LANGUAGES
 
 
 def _languages(entry: ModelEntry | None, outline: CheckpointOutline) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from idiolect.base.config import from_mapping, read_yaml
 from idiolect.base.errors import ConfigError, TrainingError
 from idiolect.base.guard import BASE_DIR_NAME
+from idiolect.base.places import base_path
+from idiolect.models.published import BASE_ROLES
 
 CONFIG_FILE = "config.yaml"
 LATEST_FILE = "latest.pth"
@@ -65,8 +67,9 @@ class TrainConfig:
     """SentencePiece model of the language; that of the base by default."""
     config: Path | None = None
     """config.yaml of the base; by default the one beside --base-checkpoint, else checkpoints/."""
-    base_checkpoint: Path = Path(BASE_DIR_NAME) / "gpt.pth"
-    """Weights to start from: those of the base, or of an earlier run."""
+    base_checkpoint: Path = Path(BASE_DIR_NAME) / BASE_ROLES["gpt"]
+    """Weights to start from: the gpt.pth of a base, its folder, or a checkpoint of an earlier run;
+    nano is the small base that comes with the package."""
     aux_dir: Path | None = None
     """Folder of w2v-bert, the codec, CAMPPlus and BigVGAN, when they are not beside the base."""
     output_dir: Path | None = None
@@ -147,6 +150,12 @@ class TrainConfig:
         for name in ("warmup_share", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise _out_of_range(name, getattr(self, name), "must be at least 0 and below 1")
+
+    @property
+    def starting_point(self) -> Path:
+        """The file of the weights to start from, whose folder may have been named alone."""
+        path = base_path(self.base_checkpoint)
+        return path / BASE_ROLES["gpt"] if path.is_dir() else path
 
     @property
     def clips_per_step(self) -> int:

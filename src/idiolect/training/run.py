@@ -105,7 +105,7 @@ def train(config: TrainConfig) -> TrainResult:
 
 def _train(start: Begin, inputs: Inputs, accelerator: Accelerator) -> TrainResult:
     progress_made = _find_progress(start, inputs)
-    source = progress_made.checkpoint or start.config.base_checkpoint
+    source = progress_made.checkpoint or start.config.starting_point
     dropout = start.config.dropout
     gpt = load_starting_gpt(source, inputs.files, inputs.tokenizer, dropout=dropout)
     if progress_made.checkpoint is None:
@@ -155,7 +155,7 @@ def _clear(start: Begin) -> None:
     Raises:
         TrainingError: This one begins from a checkpoint of it.
     """
-    folder, source = start.folder, start.config.base_checkpoint
+    folder, source = start.folder, start.config.starting_point
     if step_files(folder) and source.resolve().parent == folder.resolve():
         raise TrainingError(
             f"a new run in {folder} would move {source.name} away, from which it begins",
@@ -192,7 +192,7 @@ class _Run:
         if start.transfer is not None:
             get_logger().info("%s", start.transfer.summary())
         remove_left_over(self.folder)
-        check_disk(self.folder, start.gpt, config.base_checkpoint, keep=config.keep)
+        check_disk(self.folder, start.gpt, config.starting_point, keep=config.keep)
         data = prepare_data(
             inputs,
             start.gpt.dims,
@@ -200,11 +200,11 @@ class _Run:
             device=self.accelerator.device,
             report=self.folder / LEFT_OUT_FILE,
         )
-        base_sha256 = hash_of(config.base_checkpoint, inputs.snapshot)
+        base_sha256 = hash_of(config.starting_point, inputs.snapshot)
         self.feed = Feed.of(config, data.train, data.val, start.gpt.dims)
         self.checkpoints = Checkpoints(
             self.folder,
-            base_checkpoint=config.base_checkpoint,
+            base_checkpoint=config.starting_point,
             header=make_header(config, start, inputs, data.train, base_sha256=base_sha256),
             keep=config.keep,
         )

@@ -20,6 +20,7 @@ from idiolect.base.files import slug
 from idiolect.base.guard import BASE_DIR_NAME, check_output, is_base_dir
 from idiolect.base.hashes import sha256_file
 from idiolect.base.log import get_logger
+from idiolect.base.places import base_path
 from idiolect.base.snapshot import BaseSnapshot
 from idiolect.data.samples import SampleSource
 from idiolect.models.checkpoint import (
@@ -34,7 +35,8 @@ from idiolect.models.config import GptDims
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.loading import gpt_dims_of, gpt_weights
 from idiolect.models.published import CONFIG_FILE as BASE_CONFIG_FILE
-from idiolect.models.published import LICENCE_NAME, BaseFiles, locate_base
+from idiolect.models.published import BaseFiles, locate_base
+from idiolect.models.terms import terms_of
 from idiolect.text.normalize import front_end_identity
 from idiolect.text.tokenizer import Tokenizer
 from idiolect.training.config import (
@@ -124,23 +126,23 @@ def find_base(config: TrainConfig) -> BaseFiles:
     Raises:
         CheckpointError: Files are missing; all of them are listed.
     """
-    beside = config.base_checkpoint.parent
+    beside = config.starting_point.parent
     in_base = not beside.is_dir() or is_base_dir(beside.resolve())
-    if not in_base and not config.base_checkpoint.is_file():
+    if not in_base and not config.starting_point.is_file():
         raise CheckpointError(
-            f"no such checkpoint: {config.base_checkpoint}",
+            f"no such checkpoint: {config.starting_point}",
             where="--base-checkpoint",
             fix="name the gpt.pth of a base, or a checkpoint of another run",
         )
-    folder = config.config.parent if config.config is not None else _base_folder(config)
+    folder = base_path(config.config).parent if config.config else _base_folder(config)
     return locate_base(
-        folder, config_path=config.config, aux_dir=config.aux_dir, gpt=config.base_checkpoint
+        folder, config_path=config.config, aux_dir=config.aux_dir, gpt=config.starting_point
     )
 
 
 def _base_folder(config: TrainConfig) -> Path:
     """Return where the base lies when no configuration of it is named."""
-    beside = config.base_checkpoint.parent
+    beside = config.starting_point.parent
     return beside if is_base_dir(beside.resolve()) else Path(BASE_DIR_NAME)
 
 
@@ -148,7 +150,7 @@ def identify(config: TrainConfig, inputs: Inputs) -> Identity:
     """Return the hashes of what the course of the run depends on."""
     hashes = {str(path): sha256_file(path) for path in inputs.manifests}
     hashes[str(inputs.tokenizer.path)] = inputs.tokenizer.sha256
-    hashes[str(config.base_checkpoint)] = hash_of(config.base_checkpoint, inputs.snapshot)
+    hashes[str(config.base_checkpoint)] = hash_of(config.starting_point, inputs.snapshot)
     return Identity(hashes=hashes)
 
 
@@ -220,9 +222,11 @@ def make_header(
     """Return what all checkpoints of the run say of themselves."""
     languages = tuple(sorted({lang for source in train for lang in languages_of(source)}))
     inherited = start.header.base_sha256 if start.header else ""
+    mark = inputs.files.config.mark
     return CheckpointHeader(
         base_sha256=inherited or base_sha256,
         base_version=inputs.files.config.version,
+        base_name=mark.name if mark else "",
         tokenizer_sha256=inputs.tokenizer.sha256,
         vocab_size=inputs.tokenizer.vocab_size,
         languages=languages,
@@ -230,7 +234,7 @@ def make_header(
         code_positions=config.code_positions,
         data={"train": [_data_of(source) for source in train]},
         settings=to_mapping(config),
-        licence=LICENCE_NAME,
+        licence=terms_of(inputs.files.config).licence,
     )
 
 
