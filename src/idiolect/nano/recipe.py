@@ -1,0 +1,218 @@
+"""The recipe of nano: every stage in order, from nothing to a base.
+
+Each stage has a folder of its own below that of the run, goes on where it stopped, and is left
+alone once it is done. A stage reads what earlier ones left on disk, never a state in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from idiolect.base.errors import ConfigError
+from idiolect.base.log import get_logger
+from idiolect.models.gpt import UnifiedVoice
+from idiolect.models.loading import load_gpt
+from idiolect.models.published import BASE_ROLES
+from idiolect.nano.clips import Clips, open_clips
+from idiolect.nano.codec import CodecConfig, train_codec
+from idiolect.nano.corpus import PRESETS as CORPUS_PRESETS
+from idiolect.nano.corpus import CorpusPlan, make_corpus
+from idiolect.nano.encoder import EncoderConfig, train_encoder
+from idiolect.nano.flow import FlowConfig, train_flow
+from idiolect.nano.flow_data import clip_latents, clip_styles, flow_data
+from idiolect.nano.frames import Frames, open_frames
+from idiolect.nano.frozen import frozen_codec, frozen_encoder, frozen_speaker
+from idiolect.nano.pack import pack_base
+from idiolect.nano.sizes import LANGUAGES, NUM_CODES, VOCAB_SIZE, base_config
+from idiolect.nano.speaker import SpeakerConfig, load_teacher, train_speaker
+from idiolect.nano.stage import Pace
+from idiolect.nano.vocoder import VocoderConfig, train_vocoder
+from idiolect.nano.voice import GPT_FILE, Lessons, VoiceConfig, train_voice
+from idiolect.text.tokenizer import Tokenizer
+from idiolect.text.train_bpe import TokenizerConfig, train_tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How long everything is learnt, and from how much."""
+
+    corpus: Callable[[], CorpusPlan]
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
+    vocoder: VocoderConfig = field(default_factory=VocoderConfig)
+    voice: VoiceConfig = field(default_factory=VoiceConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    joint_steps: int = 1000
+    """Steps that the flow takes with the GPT's states, behind those without."""
+
+
+def _fast() -> Recipe:
+    """Return the recipe that proves the wiring: some steps of each stage, on minutes of speech."""
+    pace = Pace(total_steps=3, learning_rate=1e-3, warmup_steps=1)
+    return Recipe(
+        corpus=CORPUS_PRESETS["fast"],
+        encoder=EncoderConfig(pace=pace),
+        codec=CodecConfig(pace=pace),
+        speaker=SpeakerConfig(pace=pace, batch_crops=8),
+        vocoder=VocoderConfig(pace=pace, duel_from=2, blur_from=3),
+        voice=VoiceConfig(pace=pace),
+        flow=FlowConfig(pace=pace),
+        joint_steps=2,
+    )
+
+
+RECIPES: Mapping[str, Callable[[], Recipe]] = {
+    "full": lambda: Recipe(corpus=CORPUS_PRESETS["full"]),
+    "fast": _fast,
+}
+"""``full`` makes the base that ships; ``fast`` ends in minutes, and its base cannot speak."""
+
+
+class Run:
+    """A run of the recipe in a folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        *,
+        kokoro_dir: Path | None = None,
+        teacher: Path | None = None,
+    ) -> None:
+        self.folder = folder
+        self.recipe = recipe
+        self.kokoro_dir = kokoro_dir
+        self.teacher = teacher
+
+    def of(self, stage: str) -> Path:
+        """Return the folder of ``stage``."""
+        return self.folder / stage
+
+    @property
+    def manifest(self) -> Path:
+        """The clips that every stage learns from."""
+        return self.of("corpus") / "train.jsonl"
+
+    @cached_property
+    def clips(self) -> Clips:
+        """Those clips, decoded."""
+        return open_clips(self.manifest, self.of("cache"))
+
+    @cached_property
+    def frames(self) -> Frames:
+        """What the finished encoder and codec hear in them."""
+        encoder = frozen_encoder(self.of("encoder"), self.of("codec"))
+        codec = frozen_codec(self.of("codec"))
+        return open_frames(self.clips, self.manifest, encoder, codec, self.of("cache"))
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the base; trained when it is first asked for."""
+        path = self.of("voice") / BASE_ROLES["tokenizer"]
+        if not path.exists():
+            texts = [(u.text, u.language) for u in self.clips.utterances if u.language in LANGUAGES]
+            prefix = path.with_suffix("")
+            train_tokenizer(
+                texts,
+                TokenizerConfig(output_prefix=prefix, vocab_size=VOCAB_SIZE, model_type="unigram"),
+            )
+        return Tokenizer.load(path)
+
+    @cached_property
+    def lessons(self) -> Lessons:
+        """What the GPT learns."""
+        dims = replace(base_config().gpt, vocab_size=self.tokenizer.vocab_size)
+        return Lessons.of(self.clips.utterances, self.frames, self.tokenizer, dims, LANGUAGES)
+
+
+def _corpus(run: Run) -> None:
+    make_corpus(run.of("corpus"), run.recipe.corpus(), kokoro_dir=run.kokoro_dir)
+
+
+def _vocoder(run: Run) -> None:
+    train_vocoder(run.manifest, run.of("vocoder"), run.recipe.vocoder)
+
+
+def _encoder(run: Run) -> None:
+    train_encoder(run.manifest, run.of("encoder"), run.recipe.encoder)
+
+
+def _codec(run: Run) -> None:
+    train_codec(run.manifest, run.of("encoder"), run.of("codec"), run.recipe.codec)
+
+
+def _speaker(run: Run) -> None:
+    teacher = None if run.teacher is None else load_teacher(run.teacher)
+    dims = base_config().speaker
+    train_speaker(run.clips, dims, run.of("speaker"), run.recipe.speaker, teacher)
+
+
+def _voice(run: Run) -> None:
+    dims = replace(base_config().gpt, vocab_size=run.tokenizer.vocab_size)
+    train_voice(run.lessons, dims, run.of("voice"), run.recipe.voice)
+
+
+def _flow(run: Run) -> None:
+    _train_flow(run, run.recipe.flow)
+
+
+def _joint(run: Run) -> None:
+    """Go on with the flow, now that the GPT whose states it will be given is there."""
+    flow = run.recipe.flow
+    longer = replace(flow.pace, total_steps=flow.pace.total_steps + run.recipe.joint_steps)
+    gpt = load_gpt(run.of("voice") / GPT_FILE, base_config().gpt)
+    _train_flow(run, replace(flow, pace=longer), gpt)
+
+
+def _train_flow(run: Run, config: FlowConfig, gpt: UnifiedVoice | None = None) -> None:
+    speaker = frozen_speaker(run.of("speaker"))
+    styles = clip_styles(speaker, run.clips, run.of("cache"), run.manifest.stem)
+    data = flow_data(run.clips, run.manifest, run.frames, styles, run.of("cache"))
+    if gpt is not None:
+        data = replace(
+            data, latents=clip_latents(gpt, run.lessons, run.of("cache"), run.manifest.stem)
+        )
+    table = frozen_codec(run.of("codec")).embed(torch.arange(NUM_CODES)[None])[0]
+    train_flow(data, table, base_config().s2mel, run.of("flow"), config)
+
+
+def _base(run: Run) -> None:
+    pack_base(run.folder, run.of("base"))
+
+
+STAGES: Mapping[str, Callable[[Run], None]] = {
+    "corpus": _corpus,
+    "vocoder": _vocoder,
+    "encoder": _encoder,
+    "codec": _codec,
+    "speaker": _speaker,
+    "voice": _voice,
+    "flow": _flow,
+    "joint": _joint,
+    "base": _base,
+}
+"""Every stage, in order. The vocoder waits for nothing but the corpus, and takes longest."""
+
+
+def train_nano(run: Run, stages: Sequence[str] = ()) -> Path:
+    """Do what is left of ``stages``, all of them by default; return the folder of the base.
+
+    Raises:
+        ConfigError: There is no such stage.
+        UserError: A speech engine is missing; or whatever a stage raises.
+    """
+    for name in stages:
+        if name not in STAGES:
+            raise ConfigError(
+                f"no such stage: {name}", where="--stage", fix=f"one of {', '.join(STAGES)}"
+            )
+    for name in stages or STAGES:
+        get_logger().info("== %s", name)
+        STAGES[name](run)
+    return run.of("base")
