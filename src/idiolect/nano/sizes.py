@@ -42,6 +42,7 @@ CONFIG = _with(
     RANDOM_CONFIG,
     {
         "emo_num": [EMOTION_VOICES] * len(EMOTIONS),
+        "idiolect": {"languages": list(LANGUAGES)},
         "gpt": {
             "model_dim": 224,
             "layers": 5,
