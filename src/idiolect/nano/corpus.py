@@ -11,6 +11,7 @@ import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -21,7 +22,7 @@ from idiolect.audio.io import Waveform, probe_audio, write_flac
 from idiolect.base.files import remove_left_over
 from idiolect.base.progress import progress
 from idiolect.base.units import SAMPLE_RATE
-from idiolect.data.manifest import Utterance, write_manifest
+from idiolect.data.manifest import Utterance, read_manifest, write_manifest
 from idiolect.nano.engines import Engine, EngineName, Voice, open_engine, play
 from idiolect.nano.texts import JUDGE_SENTENCES, sentences, unseen_sentences
 
@@ -122,28 +123,49 @@ def make_corpus(
     Raises:
         UserError: An engine of the plan is not installed, or failed.
     """
-    names = dict.fromkeys(share.voice.engine for share in plan.shares())
-    engines = {name: open_engine(name, kokoro_dir=kokoro_dir) for name in names}
-    stages = [[_look(folder, share, plan.seed) for share in stage] for stage in plan.stages]
+    told = _told(folder)
+    stages = [[_look(folder, share, plan.seed, told) for share in stage] for stage in plan.stages]
     everything = [state for stage in stages for state in stage]
     for state in everything:
         remove_left_over(folder / AUDIO_DIR / state.share.key)
-    total = sum(_expected_sec(state.share) for state in everything)
-    with progress("speaking", round(total), unit="s of speech") as advance:
-        advance(round(sum(state.done_sec for state in everything)))
-        for stage in stages:
-            _speak_stage(stage, engines, advance, lambda: _write_sets(folder, everything))
+    names = [state.share.voice.engine for state in everything if state.fraction < 1]
+    with _engines(names, kokoro_dir) as engines:
+        for number, stage in enumerate(stages, start=1):
+            label = f"speaking, part {number} of {len(stages)}"
+            _speak_stage(label, stage, engines, lambda: _write_sets(folder, everything))
             _write_sets(folder, everything)
     return _sets(everything)
+
+
+@contextmanager
+def _engines(
+    names: Iterable[EngineName], kokoro_dir: Path | None
+) -> Iterator[Mapping[EngineName, Engine]]:
+    """Yield the engines that are needed, all opened before the first clip is spoken."""
+    with ExitStack() as stack:
+        engines: dict[EngineName, Engine] = {}
+        for name in dict.fromkeys(names):
+            engines[name] = open_engine(name, kokoro_dir=kokoro_dir)
+            stack.callback(engines[name].close)
+        yield engines
 
 
 def _expected_sec(share: Share) -> float:
     return min(60 * share.minutes, 2.0 * share.max_clips)
 
 
-def _look(folder: Path, share: Share, seed: int) -> _Progress:
+def _told(folder: Path) -> dict[SetName, list[Utterance]]:
+    """Return the clips that the manifests in ``folder`` list, if there are any yet."""
+    paths = {name: folder / f"{name}.jsonl" for name in SETS}
+    return {name: list(read_manifest(path)) for name, path in paths.items() if path.is_file()}
+
+
+def _look(
+    folder: Path, share: Share, seed: int, told: Mapping[SetName, Sequence[Utterance]]
+) -> _Progress:
     """Return what ``folder`` holds of ``share``."""
-    state = _Progress(share, _texts(share, seed), folder)
+    texts = _recall(_texts(share, seed), share.voice, told.get(share.set_name, ()))
+    state = _Progress(share, texts, folder)
     for index, text in enumerate(state.texts):
         if state.fraction >= 1:
             break
@@ -174,23 +196,40 @@ def _texts(share: Share, seed: int) -> list[str]:
     return fitting
 
 
+def _recall(texts: list[str], voice: Voice, told: Iterable[Utterance]) -> list[str]:
+    """Return ``texts`` with what ``voice`` has said already in its places.
+
+    The grammar may have changed since: what was spoken before it did still counts.
+    """
+    texts = list(texts)
+    for clip in told:
+        if (clip.speaker, clip.language) != (voice.name, voice.language):
+            continue
+        index = int(clip.id.rsplit("-", 2)[1])
+        if index < len(texts) and clip.id == _clip_id(voice, index, clip.text):
+            texts[index] = clip.text
+    return texts
+
+
 def _speak_stage(
+    label: str,
     stage: Sequence[_Progress],
     engines: Mapping[EngineName, Engine],
-    advance: Callable[[int], None],
     write: Callable[[], None],
 ) -> None:
     """Speak until every share is complete, always for the one that has the least."""
-    written, owed_sec = time.monotonic(), 0.0
-    while (state := min(stage, key=lambda state: state.fraction)).fraction < 1:
-        before = state.done_sec
-        _speak_next(state, engines[state.share.voice.engine])
-        owed_sec += state.done_sec - before
-        advance(int(owed_sec))
-        owed_sec -= int(owed_sec)
-        if time.monotonic() - written > WRITE_EVERY_SEC:
-            write()
-            written = time.monotonic()
+    written, shown_sec = time.monotonic(), 0
+    left = sum((1 - state.fraction) * _expected_sec(state.share) for state in stage)
+    already = sum(state.done_sec for state in stage)
+    with progress(label, round(left), unit="s of speech") as advance:
+        while (state := min(stage, key=lambda state: state.fraction)).fraction < 1:
+            _speak_next(state, engines[state.share.voice.engine])
+            done_sec = int(sum(state.done_sec for state in stage) - already)
+            advance(done_sec - shown_sec)
+            shown_sec = done_sec
+            if time.monotonic() - written > WRITE_EVERY_SEC:
+                write()
+                written = time.monotonic()
 
 
 def _speak_next(state: _Progress, engine: Engine) -> None:
@@ -424,14 +463,15 @@ def _full() -> CorpusPlan:
     english, spanish, ona = _pico(PICO_ENGLISH), _pico(PICO_SPANISH), _ona(ONA)
     unseen = [v for v in (*english, *spanish, *ona) if v.name in UNSEEN_SPEAKERS]
     out = (*_pico(PICO_HELD_OUT), *_ona(ONA_HELD_OUT))
+    # What judges comes before the slow part: a corpus that is used too early lacks only training.
     return CorpusPlan(
         stages=(
             (*_train(english, 75), *_train(spanish, 75), *_train(ona, 35)),
             _judged("heldout_voices", out, HELD_OUT_CLIPS)
             + _judged("unseen_texts", unseen, UNSEEN_CLIPS),
-            _train_kokoro(KOKORO_ENGLISH, 12) + _train_kokoro(KOKORO_SPANISH, 12),
             _judged("heldout_voices", _kokoro(KOKORO_HELD_OUT), HELD_OUT_CLIPS)
             + _judged("unseen_texts", _kokoro(UNSEEN_KOKORO), UNSEEN_CLIPS),
+            _train_kokoro(KOKORO_ENGLISH, 12) + _train_kokoro(KOKORO_SPANISH, 12),
             _train_kokoro(KOKORO_CATALAN, 4),
         )
     )

@@ -12,12 +12,13 @@ import os
 import re
 import shutil
 import subprocess
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Literal
 
 import numpy as np
 import soxr
@@ -120,15 +121,22 @@ class Voice:
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """What reads a text aloud."""
 
+    @abstractmethod
     def speak(self, text: str, voice: Voice) -> tuple[Waveform, int]:
         """Return ``text`` as ``voice.engine_voice`` says it: samples ``[T]`` and their rate in Hz.
 
         ``factor`` is not applied yet; see :func:`speak_with`.
+
+        Raises:
+            UserError: The engine failed on this text.
         """
-        ...
+
+    def close(self) -> None:
+        """End what was started; the engine cannot speak again."""
+        return
 
 
 def open_engine(name: EngineName, *, kokoro_dir: Path | None = None) -> Engine:
@@ -162,7 +170,7 @@ def play(audio: Waveform, rate: int, factor: float) -> Waveform:
     return resampled.astype(np.float32)
 
 
-class Espeak:
+class Espeak(Engine):
     """eSpeak NG, a formant synthesizer; its voices are languages (``es``, ``en-gb``)."""
 
     def __init__(self) -> None:
@@ -193,7 +201,7 @@ class Espeak:
         return " ".join(_run([self._program, *how, "--", text]).decode().split())
 
 
-class Pico:
+class Pico(Engine):
     """SVOX Pico: ``en-US``, ``en-GB``, ``es-ES``, ``fr-FR``, ``it-IT``, ``de-DE``, 16 kHz."""
 
     def __init__(self) -> None:
@@ -218,7 +226,7 @@ class Pico:
         return samples, PICO_SAMPLE_RATE
 
 
-class Festival:
+class Festival(Engine):
     """Festival with Ona, the Catalan voice of Festcat, 16 kHz; one process says everything."""
 
     def __init__(self) -> None:
@@ -277,7 +285,7 @@ class Festival:
         self._folder.cleanup()
 
 
-class Kokoro:
+class Kokoro(Engine):
     """Kokoro-82M, 24 kHz, read from the phones of eSpeak NG: any voice speaks any language.
 
     ``engine_voice`` is the voice and, behind a ``:``, the eSpeak language: ``af_heart:es``.
