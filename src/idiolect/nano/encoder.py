@@ -1,0 +1,218 @@
+"""The semantic encoder of nano: a small w2v-bert that learns to spell what it hears.
+
+The published encoder heard 4.5 million hours; this one hears a few, so it is told what is said.
+Its middle layer then holds the sounds of speech, which is what features are taken for, and the
+whole of it with its head is a recogniser, by which the voice of nano is judged.
+
+``B`` is batch, ``T`` code frames of 20 ms, ``F`` the width, ``A`` the rows of the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from idiolect.audio.fbank import N_BANDS
+from idiolect.base.files import atomic_path, write_json
+from idiolect.models.checkpoint import Weights
+from idiolect.models.published import SEMANTIC_DIR
+from idiolect.nano.sizes import PREPROCESSOR_CONFIG, READ_LAYER, SEMANTIC_CONFIG
+from idiolect.nano.sounds import Batches, Sounds, open_sounds
+from idiolect.nano.spelling import ALPHABET, spelling, to_rows
+from idiolect.nano.stage import Pace, Scores, run_stage, step_generator
+from idiolect.nano.swift import hidden_states
+
+WEIGHTS_FILE = "model.safetensors"
+HEAD_FILE = "ctc_head.safetensors"
+ALPHABET_FILE = "ctc_alphabet.json"
+CLIP_NORM = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderConfig:
+    """Size and training of the encoder."""
+
+    pace: Pace = field(
+        default_factory=lambda: Pace(total_steps=3600, learning_rate=1.5e-3, warmup_steps=300)
+    )
+    batch_sec: float = 45.0
+    semantic: Mapping[str, Any] = field(default_factory=lambda: SEMANTIC_CONFIG)
+    read_layer: int = READ_LAYER
+    side_weight: float = 0.3
+    """Of the loss at the layer that is read, so that it surely holds what is said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variation:
+    """By how much a clip is changed, so that unseen voices are not unheard of."""
+
+    warp: float = 0.1
+    """Stretches the bands, as a longer or shorter vocal tract does."""
+    shift_bands: float = 2.0
+    pace: float = 0.12
+    """Stretches time."""
+    noise: float = 0.15
+    masks: int = 1
+    masked_frames: int = 8
+    masked_bands: int = 10
+
+
+class Speller(nn.Module):
+    """w2v-bert with a head that spells, and another one at the layer that is read."""
+
+    def __init__(self, config: Mapping[str, Any], read_layer: int) -> None:
+        super().__init__()
+        from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
+
+        self.network = Wav2Vec2BertModel(Wav2Vec2BertConfig(**config))
+        self.head = nn.Linear(config["hidden_size"], len(ALPHABET) + 1)
+        self.side_head = nn.Linear(config["hidden_size"], len(ALPHABET) + 1)
+        self._read_layer = read_layer
+
+    def forward(self, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits ``[B, T, A]`` of the head, and those of the side head."""
+        states = hidden_states(self.network, inputs, mask)
+        return self.head(states[-1]), self.side_head(states[self._read_layer])
+
+
+def train_encoder(manifest: Path, folder: Path, config: EncoderConfig) -> Path:
+    """Train the encoder on the clips of ``manifest``; go on where it stopped.
+
+    Args:
+        manifest: Clips of every language that is to be heard.
+        folder: Of the stage.
+        config: Size and length.
+
+    Returns:
+        ``folder / "w2v-bert-2.0"``: the published files, and the recogniser's head beside them.
+
+    Raises:
+        DataError: The manifest or a clip cannot be read.
+        TrainingError: The loss is not finite.
+    """
+    sounds = open_sounds(manifest, folder / "cache")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.pace.seed)
+        speller = Speller(config.semantic, config.read_layer)
+    optimizer = torch.optim.AdamW(
+        speller.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
+    step = spelling_step(sounds, speller, optimizer, config)
+    run_stage("encoder", folder, {"speller": speller, "optimizer": optimizer}, step, config.pace)
+    write_encoder(folder / SEMANTIC_DIR, speller, config.semantic)
+    return folder / SEMANTIC_DIR
+
+
+def spelling_step(
+    sounds: Sounds, speller: Speller, optimizer: torch.optim.Optimizer, config: EncoderConfig
+) -> Callable[[int], Scores]:
+    """Return what takes one step."""
+    targets = [torch.tensor(to_rows(spelling(u.text, u.language))) for u in sounds.utterances]
+    lengths = [sounds.num_frames(index) for index in range(len(sounds))]
+    batches = Batches(lengths, config.batch_sec, config.pace.seed)
+
+    def step(number: int) -> Scores:
+        indices = batches.of_step(number)
+        chance = step_generator(config.pace.seed, number)
+        inputs, lens = vary(*sounds.batch(indices), chance)
+        mask = torch.arange(inputs.shape[1]) < lens[:, None]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            final, side = speller(inputs.bfloat16(), mask)
+        wanted = [targets[index] for index in indices]
+        loss, side_loss = ctc_loss(final, lens, wanted), ctc_loss(side, lens, wanted)
+        optimizer.zero_grad()
+        total = loss + config.side_weight * side_loss
+        total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        norm = nn.utils.clip_grad_norm_(speller.parameters(), CLIP_NORM)
+        optimizer.step()
+        return {"loss": loss.item(), "side": side_loss.item(), "norm": norm.item()}
+
+    return step
+
+
+def ctc_loss(logits: Tensor, lens: Tensor, targets: list[Tensor]) -> Tensor:
+    """Return the mean loss a letter of ``logits`` ``[B, T, A]``; clips too short for theirs: 0."""
+    target_lens = torch.tensor([len(target) for target in targets])
+    log_probs = logits.float().log_softmax(dim=-1).transpose(0, 1)
+    losses = F.ctc_loss(
+        log_probs, torch.cat(targets), lens, target_lens, reduction="none", zero_infinity=True
+    )
+    return losses.sum() / target_lens.sum()
+
+
+def vary(
+    inputs: Tensor, lens: Tensor, chance: torch.Generator, by: Variation | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return ``inputs`` ``[B, T, 160]`` as other voices might say them, and their lengths."""
+    by = by or Variation()
+    B = len(inputs)
+    bands = inputs.view(B, -1, N_BANDS)  # [B, 2 * T, 80]
+    bands = torch.bmm(bands, _warps(B, chance, by))
+    bands, lens = _stretch(bands, lens, 1 + by.pace * _spread((1,), chance).item())
+    level = by.noise * torch.rand(B, 1, 1, generator=chance)
+    bands = bands + level * torch.randn(bands.shape, generator=chance)
+    bands = _mask(bands, lens, chance, by)
+    return bands.reshape(B, -1, inputs.shape[-1]), lens
+
+
+def _spread(shape: tuple[int, ...], chance: torch.Generator) -> Tensor:
+    """Return numbers in -1 ... 1."""
+    return 2 * torch.rand(shape, generator=chance) - 1
+
+
+def _warps(B: int, chance: torch.Generator, by: Variation) -> Tensor:
+    """Return one matrix ``[80, 80]`` a clip that stretches and shifts its bands."""
+    band = torch.arange(N_BANDS, dtype=torch.float)
+    scale = 1 + by.warp * _spread((B, 1), chance)
+    middle = N_BANDS / 2
+    place = middle + (band - middle) * scale + by.shift_bands * _spread((B, 1), chance)
+    place = place.clamp(0, N_BANDS - 1)  # [B, 80]: the band that each new one is read from
+    return (1 - (band[None, :, None] - place[:, None]).abs()).clamp(min=0)
+
+
+def _stretch(bands: Tensor, lens: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+    """Return ``bands`` ``[B, 2 * T, 80]``, ``factor`` times as long, and lengths in pairs."""
+    stretched = (lens * factor).long().clamp(min=1)
+    pairs = int(stretched.max())
+    place = torch.arange(2 * pairs) / factor
+    left = place.long().clamp(max=bands.shape[1] - 1)
+    right = (left + 1).clamp(max=bands.shape[1] - 1)
+    share = (place - left)[:, None].clamp(0, 1)
+    return torch.lerp(bands[:, left], bands[:, right], share), stretched
+
+
+def _mask(bands: Tensor, lens: Tensor, chance: torch.Generator, by: Variation) -> Tensor:
+    """Return ``bands`` with spans of time and of bands at their mean, which is 0."""
+    B, T, M = bands.shape
+    keep_time = torch.ones(B, T, dtype=torch.bool)
+    keep_band = torch.ones(B, M, dtype=torch.bool)
+    frame, band = torch.arange(T), torch.arange(M)
+    for _ in range(by.masks):
+        width, start = torch.rand(2, B, 2, 1, generator=chance)
+        first = start[:, 0] * 2 * lens[:, None]
+        keep_time &= ~((frame >= first) & (frame < first + width[:, 0] * 2 * by.masked_frames))
+        first = start[:, 1] * M
+        keep_band &= ~((band >= first) & (band < first + width[:, 1] * by.masked_bands))
+    return bands * keep_time[..., None] * keep_band[:, None]
+
+
+def write_encoder(folder: Path, speller: Speller, config: Mapping[str, Any]) -> None:
+    """Write the published files, the head of the recogniser and its alphabet to ``folder``."""
+    write_json(folder / "config.json", config)
+    write_json(folder / "preprocessor_config.json", PREPROCESSOR_CONFIG)
+    write_safetensors(folder / WEIGHTS_FILE, speller.network.state_dict())
+    write_safetensors(folder / HEAD_FILE, speller.head.state_dict())
+    write_json(folder / ALPHABET_FILE, list(ALPHABET))
+
+
+def write_safetensors(path: Path, weights: Weights) -> None:
+    """Write ``weights`` to ``path``, whole or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(save({name: tensor.contiguous() for name, tensor in weights.items()}))
