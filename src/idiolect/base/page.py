@@ -55,6 +55,29 @@ class Player:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """A card to hear: its picture above a player, and what there is to say about it."""
+
+    label: str
+    player: Player | None
+    """None where there is nothing to hear."""
+    picture: str = ""
+    """Address of an image, such as that of :func:`image_address`; empty for none."""
+    mark: str = ""
+    """A number that matters, beside the label."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sounds:
+    """Cards to hear side by side, below what all of them say."""
+
+    title: str
+    sounds: Sequence[Sound]
+    kind: str = "sounds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tiles:
     """Numbers side by side."""
 
@@ -88,11 +111,19 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """Lines to copy, as they are."""
+
+    text: str
+    kind: str = "code"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """A heading and what stands below it."""
 
     title: str
-    blocks: Sequence[Tiles | Table | Figures | Note]
+    blocks: Sequence[Tiles | Table | Figures | Sounds | Note | Code]
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section], *, subtitle: str = "") -> None:
@@ -127,6 +158,18 @@ def figure_svg(draw: Callable[[Axes], None], *, inches: tuple[float, float] = FI
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     return svg.replace(ACCENT, "var(--accent)")
+
+
+def image_address(values: Any, *, colors: str = "magma") -> str:
+    """Return numbers ``[rows, columns]``, the first row at the bottom, as a ``data:`` image."""
+    from base64 import b64encode
+    from io import BytesIO
+
+    from matplotlib.image import imsave
+
+    out = BytesIO()
+    imsave(out, values, cmap=colors, origin="lower", format="png")
+    return f"data:image/png;base64,{b64encode(out.getvalue()).decode()}"
 
 
 def histogram_svg(values: Sequence[float] | Any, label: str, *, bins: int = 40) -> str:

@@ -104,7 +104,7 @@ def _synth(config: SynthConfig) -> None:
         aux_dir=config.place.aux_dir,
     )
     if config.output_dir is None:
-        _speak(tts, config, config.output, texts[config.output])
+        print(_speak(tts, config, config.output, texts[config.output]))
     else:
         _speak_lines(tts, config, texts)
 
@@ -117,13 +117,13 @@ def _speak_lines(tts: IndexTTS2, config: SynthConfig, texts: dict[Path, str]) ->
     """
     left_out = []
     for number, (output, text) in enumerate(texts.items(), start=1):
-        print(f"{number}/{len(texts)}  ", end="", flush=True)
         try:
-            _speak(tts, config, output, text)
+            told = _speak(tts, config, output, text)
         except SynthesisError as error:
             output.unlink(missing_ok=True)
             left_out.append(f"{output.name}: {error.problem}")
-            print(f"left out {left_out[-1]}", flush=True)
+            told = f"left out {left_out[-1]}"
+        print(f"{number}/{len(texts)}  {told}", flush=True)
     if len(left_out) == len(texts):
         raise SynthesisError(
             f"none of the lines could be spoken\n{summarize(left_out)}",
@@ -132,7 +132,8 @@ def _speak_lines(tts: IndexTTS2, config: SynthConfig, texts: dict[Path, str]) ->
         )
 
 
-def _speak(tts: IndexTTS2, config: SynthConfig, output: Path, text: str) -> None:
+def _speak(tts: IndexTTS2, config: SynthConfig, output: Path, text: str) -> str:
+    """Write ``text`` to ``output``; return what the user is told."""
     started = time.monotonic()
     tts.infer(
         config.voice,
@@ -153,7 +154,7 @@ def _speak(tts: IndexTTS2, config: SynthConfig, output: Path, text: str) -> None
     )
     elapsed_sec = time.monotonic() - started
     duration_sec = probe_audio(output).duration_sec
-    print(f"wrote {output}: {duration_sec:.1f} s, made in {elapsed_sec:.1f} s", flush=True)
+    return f"wrote {output}: {duration_sec:.1f} s, made in {elapsed_sec:.1f} s"
 
 
 def _texts_by_output(config: SynthConfig) -> dict[Path, str]:

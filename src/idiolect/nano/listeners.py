@@ -13,7 +13,7 @@ They are looked for in one folder, each below its own name::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,12 +24,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idiolect.audio.fbank import speaker_fbank
+from idiolect.audio.io import read_audio
 from idiolect.base.errors import DataError, UserError
 from idiolect.base.hashes import sha256_file
 from idiolect.base.units import SEMANTIC_SAMPLE_RATE
+from idiolect.data.manifest import Utterance
 from idiolect.models.checkpoint import load_tensors, load_weights
 from idiolect.models.config import SpeakerDims
 from idiolect.models.speaker import CampPlus
+from idiolect.nano.scores import LetterErrors, letter_errors
 
 Samples = NDArray[np.float32]
 
@@ -48,6 +51,7 @@ SHA256_PREFIXES = {
 LETTERS_PER_SEC = 30
 """Nobody speaks as many tokens in a second: a recogniser that goes on is going round."""
 MIN_TOKENS = 16
+OWN_LANGUAGES = ("en", "es", "ca")
 MOONSHINE_MODELS = {"en": "base", "es": "base-es-non-commercial"}
 MOONSHINE_START, MOONSHINE_END = 1, 2
 
@@ -62,6 +66,25 @@ class Listener(Protocol):
 
     def hear(self, audio: Samples, language: str) -> str:
         """Return what is said in ``audio`` ``[N]``, as ``language``."""
+
+
+class OwnListener:
+    """nano's own recogniser: it heard the same kind of speech as nano, and nothing else."""
+
+    name = "nano's recogniser"
+
+    def __init__(self, folder: Path) -> None:
+        from idiolect.nano.recogniser import Recogniser
+
+        self._recogniser = Recogniser(folder)
+
+    def speaks(self, language: str) -> bool:
+        """Return whether it was taught ``language``."""
+        return language in OWN_LANGUAGES
+
+    def hear(self, audio: Samples, language: str) -> str:
+        """Return what is said in ``audio`` ``[N]``; it tells languages by itself."""
+        return self._recogniser.transcribe([torch.from_numpy(audio)])[0] if language else ""
 
 
 class WhisperBase:
@@ -243,6 +266,31 @@ def listeners_in(folder: Path, names: Sequence[str] = ()) -> list[Listener]:
     return [kinds[name](folder) for name in chosen]
 
 
+def hear_file(listener: Listener, sound: Path | None, text: str, language: str) -> LetterErrors:
+    """Return how ``listener`` understands ``text`` in ``sound``; no file is all letters wrong."""
+    if sound is None or not sound.is_file():
+        return letter_errors(text, "", language)
+    return letter_errors(text, listener.hear(read_16k(sound), language), language)
+
+
+def errors_of(listener: Listener, said: Iterable[tuple[Path, Utterance]]) -> LetterErrors:
+    """Return how ``listener`` understands sounds, each with the line that it should say."""
+    return LetterErrors.total(
+        hear_file(listener, sound, line.text, line.language) for sound, line in said
+    )
+
+
+def knowing(listeners: Iterable[Listener], language: str) -> list[Listener]:
+    """Return those of ``listeners`` that know ``language``."""
+    return [listener for listener in listeners if listener.speaks(language)]
+
+
+def read_16k(path: Path) -> Samples:
+    """Return the clip in ``path``, ``[N]``."""
+    audio, _ = read_audio(path, SEMANTIC_SAMPLE_RATE)
+    return audio
+
+
 def check_file(path: Path, folder: Path) -> None:
     """Make sure that ``path`` is the known file of its name below ``folder``.
 
@@ -251,7 +299,7 @@ def check_file(path: Path, folder: Path) -> None:
     """
     if not path.is_file():
         raise DataError(
-            f"no such file: {path}", fix="see recipes/nano/README.md for how to get the judges"
+            f"no such file: {path}", fix="see recipes/nano/JUDGES.md for how to get the judges"
         )
     known = SHA256_PREFIXES[str(path.relative_to(folder))]
     if not (found := sha256_file(path)).startswith(known):
