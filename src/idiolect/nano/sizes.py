@@ -100,7 +100,17 @@ SEMANTIC_CONFIG = _with(
         "conv_depthwise_kernel_size": 15,
     },
 )
-VOCODER_CONFIG = _with(RANDOM_VOCODER_CONFIG, {"upsample_initial_channel": 128})
+VOCODER_CONFIG = _with(
+    RANDOM_VOCODER_CONFIG,
+    {
+        "upsample_initial_channel": 256,
+        "upsample_rates": [4, 4, 4, 4],
+        "upsample_kernel_sizes": [8, 8, 8, 8],
+        "resblock_kernel_sizes": [5],
+        "resblock_dilation_sizes": [[1, 3]],
+    },
+)
+"""One block a stage, and few stages: a snake costs a core more than the convolutions around it."""
 
 
 def base_config() -> BaseConfig:
