@@ -16,7 +16,7 @@ from idiolect.training.state import RUN_FILES
 
 REFERENCE = ROOT / "docs/reference"
 SPECIFICATION = REFERENCE / "indextts2.md"
-OTHER_FLAGS = {"--help", "--check", "--amp", "--code-loss-weight", "--editable"}
+OTHER_FLAGS = {"--help", "--check", "--amp", "--code-loss-weight", "--editable", "--no-deps"}
 """Of other programs, of this folder's own script, and spellings that the trainer takes too."""
 
 
@@ -25,6 +25,7 @@ def text_of(page: Path) -> str:
 
 
 def flags_in(page: Path) -> set[str]:
+    """The flags that a page names, or the docstring of a script."""
     found = re.findall(r"(?<![\w-])--[a-z][a-z0-9_-]+", text_of(page))
     return {flag.replace("_", "-") for flag in found}
 
@@ -45,7 +46,8 @@ def test_the_page_of_commands_is_what_the_commands_print():
 
 
 def test_every_flag_that_a_page_names_is_one():
-    known = flags_in(REFERENCE / "cli.md") | OTHER_FLAGS
+    scripts = (ROOT / "recipes").rglob("*.py")
+    known = flags_in(REFERENCE / "cli.md").union(OTHER_FLAGS, *map(flags_in, scripts))
     pages = [p for p in PAGES if not set(p.relative_to(ROOT).parts) & {".pytest_cache", "results"}]
 
     named = {flag for page in pages for flag in flags_in(page)}
