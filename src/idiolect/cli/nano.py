@@ -1,43 +1,152 @@
-"""``idiolect nano``: a base of pocket size, to try and to test without the published weights."""
+"""``idiolect nano``: a base of pocket size, trained, random, or your own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from idiolect.base.errors import EXIT_OK, EXIT_USER, did_you_mean
 from idiolect.base.units import format_bytes
 from idiolect.cli.surface import run_command
-from idiolect.models.nano import write_nano
+
+Directory = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NanoCommand:
-    """What to make, and where."""
+class ExportCommand:
+    """Where to."""
 
-    action: tyro.conf.Positional[Literal["new"]]
-    """new: make a base with random weights."""
-    dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
+    dir: Directory
+    """A new folder for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCommand:
+    """Where to, and which."""
+
+    dir: Directory
     """A new folder for it."""
     seed: int = 0
     """Equal seeds give equal weights."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainCommand:
+    """Which part of the recipe, and where."""
+
+    dir: Path = Path("nano-run")
+    """Folder of the run, with one folder a stage; the same command goes on where it stopped."""
+    stage: tuple[str, ...] = ()
+    """Only these stages, in this order; all that are left by default: corpus vocoder encoder
+    codec speaker voice flow joint base."""
+    preset: Literal["full", "fast"] = "full"
+    """full makes the base that ships, in many hours; fast tries every stage in minutes, and its
+    base cannot speak."""
+    kokoro_dir: Path | None = None
+    """Folder of Kokoro's model, for its voices; see recipes/nano/README.md."""
+    teacher: Path | None = None
+    """Weights of CAM++, to teach the speaker encoder which voices are alike."""
+
+
 def main(argv: Sequence[str] | None = None, prog: str = "idiolect nano") -> int:
-    """Run the command; return its exit code."""
+    """Run the action that ``argv`` names; return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(_overview(prog))
+        return EXIT_OK
+    name, *rest = arguments
+    if name not in ACTIONS:
+        said = f"error: {prog} has no action {name!r}\n  fix: {did_you_mean(name, ACTIONS)}"
+        print(said, file=sys.stderr)
+        return EXIT_USER
+    return ACTIONS[name].run(rest, f"{prog} {name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that can be done with nano."""
+
+    purpose: str
+    run: Callable[[Sequence[str], str], int]
+    """Does it with the arguments behind its name; returns the exit code."""
+
+
+def _run_export(argv: Sequence[str], prog: str) -> int:
     return run_command(
-        NanoCommand,
-        _make,
+        ExportCommand,
+        _export,
         argv,
         prog=prog,
-        description="Make a base of pocket size in the published layout: idiolect nano new DIR.",
+        description="Copy the trained base that comes with the package to a folder of yours. "
+        "Commands find it without that, too: --base nano.",
     )
 
 
-def _make(command: NanoCommand) -> None:
+def _run_new(argv: Sequence[str], prog: str) -> int:
+    return run_command(
+        NewCommand,
+        _new,
+        argv,
+        prog=prog,
+        description="Make a base with random weights in the published layout: everything runs "
+        "on it, and it does not speak.",
+    )
+
+
+def _run_train(argv: Sequence[str], prog: str) -> int:
+    return run_command(
+        TrainCommand,
+        _train,
+        argv,
+        prog=prog,
+        description="Train a base of pocket size from zero, stage by stage: a corpus spoken by "
+        "free engines, then every network.",
+    )
+
+
+ACTIONS = {
+    "export": Action("copy the trained base that comes with the package", _run_export),
+    "new": Action("make a base with random weights", _run_new),
+    "train": Action("train one of your own from zero, by the recipe", _run_train),
+}
+"""Every action of the command."""
+
+
+def _overview(prog: str) -> str:
+    width = max(map(len, ACTIONS))
+    lines = [f"usage: {prog} ACTION ...", "", "A base of pocket size in the published layout.", ""]
+    lines += [f"  {name:<{width}}  {action.purpose}" for name, action in ACTIONS.items()]
+    return "\n".join([*lines, "", f"{prog} ACTION --help explains every flag."])
+
+
+def _export(command: ExportCommand) -> None:
+    from idiolect.nano.pack import export_base  # networks: not for --help
+
+    size_bytes = export_base(command.dir)
+    print(f"copied the nano base to {command.dir}: {format_bytes(size_bytes)}")
+
+
+def _new(command: NewCommand) -> None:
+    from idiolect.models.nano import write_nano
+
     write_nano(command.dir, seed=command.seed)
     size_bytes = sum(file.stat().st_size for file in command.dir.rglob("*") if file.is_file())
     print(f"made a nano base in {command.dir}: {format_bytes(size_bytes)}, random weights")
+
+
+def _train(command: TrainCommand) -> None:
+    from idiolect.nano.recipe import RECIPES, Run, train_nano
+
+    run = Run(
+        command.dir,
+        RECIPES[command.preset](),
+        kokoro_dir=command.kokoro_dir,
+        teacher=command.teacher,
+    )
+    done = train_nano(run, command.stage)
+    print(f"stages done: {', '.join(done)}; the base, once packed, is in {run.base}")

@@ -466,7 +466,7 @@ def _full() -> CorpusPlan:
     # What judges comes before the slow part: a corpus that is used too early lacks only training.
     return CorpusPlan(
         stages=(
-            (*_train(english, 75), *_train(spanish, 75), *_train(ona, 35)),
+            (*_train(english, 200), *_train(spanish, 200), *_train(ona, 100)),
             _judged("heldout_voices", out, HELD_OUT_CLIPS)
             + _judged("unseen_texts", unseen, UNSEEN_CLIPS),
             _judged("heldout_voices", _kokoro(KOKORO_HELD_OUT), HELD_OUT_CLIPS)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from idiolect.base.errors import ConfigError
+from idiolect.base.errors import ConfigError, did_you_mean
+from idiolect.base.guard import check_output
 from idiolect.base.log import get_logger
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.loading import load_gpt
@@ -25,6 +26,17 @@ from idiolect.nano.corpus import CorpusPlan, make_corpus
 from idiolect.nano.encoder import EncoderConfig, train_encoder
 from idiolect.nano.flow import FlowConfig, train_flow
 from idiolect.nano.flow_data import clip_latents, clip_styles, flow_data
+from idiolect.nano.folders import (
+    CACHE_DIR_OF_RUN,
+    CODEC_DIR,
+    CORPUS_DIR,
+    ENCODER_DIR,
+    FLOW_DIR,
+    SPEAKER_DIR,
+    TRAIN_MANIFEST,
+    VOCODER_STAGE_DIR,
+    VOICE_DIR,
+)
 from idiolect.nano.frames import Frames, open_frames
 from idiolect.nano.frozen import frozen_codec, frozen_encoder, frozen_speaker
 from idiolect.nano.pack import pack_base
@@ -35,6 +47,9 @@ from idiolect.nano.vocoder import VocoderConfig, train_vocoder
 from idiolect.nano.voice import GPT_FILE, Lessons, VoiceConfig, train_voice
 from idiolect.text.tokenizer import Tokenizer
 from idiolect.text.train_bpe import TokenizerConfig, train_tokenizer
+
+BASE_DIR = "base"
+"""Of a run: the finished base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,26 +110,31 @@ class Run:
         return self.folder / stage
 
     @property
+    def base(self) -> Path:
+        """The finished base."""
+        return self.of(BASE_DIR)
+
+    @property
     def manifest(self) -> Path:
         """The clips that every stage learns from."""
-        return self.of("corpus") / "train.jsonl"
+        return self.of(CORPUS_DIR) / TRAIN_MANIFEST
 
     @cached_property
     def clips(self) -> Clips:
         """Those clips, decoded."""
-        return open_clips(self.manifest, self.of("cache"))
+        return open_clips(self.manifest, self.of(CACHE_DIR_OF_RUN))
 
     @cached_property
     def frames(self) -> Frames:
         """What the finished encoder and codec hear in them."""
-        encoder = frozen_encoder(self.of("encoder"), self.of("codec"))
-        codec = frozen_codec(self.of("codec"))
-        return open_frames(self.clips, self.manifest, encoder, codec, self.of("cache"))
+        encoder = frozen_encoder(self.of(ENCODER_DIR), self.of(CODEC_DIR))
+        codec = frozen_codec(self.of(CODEC_DIR))
+        return open_frames(self.clips, self.manifest, encoder, codec, self.of(CACHE_DIR_OF_RUN))
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the base; trained when it is first asked for."""
-        path = self.of("voice") / BASE_ROLES["tokenizer"]
+        path = self.of(VOICE_DIR) / BASE_ROLES["tokenizer"]
         if not path.exists():
             texts = [(u.text, u.language) for u in self.clips.utterances if u.language in LANGUAGES]
             prefix = path.with_suffix("")
@@ -132,30 +152,30 @@ class Run:
 
 
 def _corpus(run: Run) -> None:
-    make_corpus(run.of("corpus"), run.recipe.corpus(), kokoro_dir=run.kokoro_dir)
+    make_corpus(run.of(CORPUS_DIR), run.recipe.corpus(), kokoro_dir=run.kokoro_dir)
 
 
 def _vocoder(run: Run) -> None:
-    train_vocoder(run.manifest, run.of("vocoder"), run.recipe.vocoder)
+    train_vocoder(run.manifest, run.of(VOCODER_STAGE_DIR), run.recipe.vocoder)
 
 
 def _encoder(run: Run) -> None:
-    train_encoder(run.manifest, run.of("encoder"), run.recipe.encoder)
+    train_encoder(run.manifest, run.of(ENCODER_DIR), run.recipe.encoder)
 
 
 def _codec(run: Run) -> None:
-    train_codec(run.manifest, run.of("encoder"), run.of("codec"), run.recipe.codec)
+    train_codec(run.manifest, run.of(ENCODER_DIR), run.of(CODEC_DIR), run.recipe.codec)
 
 
 def _speaker(run: Run) -> None:
     teacher = None if run.teacher is None else load_teacher(run.teacher)
     dims = base_config().speaker
-    train_speaker(run.clips, dims, run.of("speaker"), run.recipe.speaker, teacher)
+    train_speaker(run.clips, dims, run.of(SPEAKER_DIR), run.recipe.speaker, teacher)
 
 
 def _voice(run: Run) -> None:
     dims = replace(base_config().gpt, vocab_size=run.tokenizer.vocab_size)
-    train_voice(run.lessons, dims, run.of("voice"), run.recipe.voice)
+    train_voice(run.lessons, dims, run.of(VOICE_DIR), run.recipe.voice)
 
 
 def _flow(run: Run) -> None:
@@ -166,24 +186,25 @@ def _joint(run: Run) -> None:
     """Go on with the flow, now that the GPT whose states it will be given is there."""
     flow = run.recipe.flow
     longer = replace(flow.pace, total_steps=flow.pace.total_steps + run.recipe.joint_steps)
-    gpt = load_gpt(run.of("voice") / GPT_FILE, base_config().gpt)
+    gpt = load_gpt(run.of(VOICE_DIR) / GPT_FILE, base_config().gpt)
     _train_flow(run, replace(flow, pace=longer), gpt)
 
 
 def _train_flow(run: Run, config: FlowConfig, gpt: UnifiedVoice | None = None) -> None:
-    speaker = frozen_speaker(run.of("speaker"))
-    styles = clip_styles(speaker, run.clips, run.of("cache"), run.manifest.stem)
-    data = flow_data(run.clips, run.manifest, run.frames, styles, run.of("cache"))
+    speaker = frozen_speaker(run.of(SPEAKER_DIR))
+    styles = clip_styles(speaker, run.clips, run.of(CACHE_DIR_OF_RUN), run.manifest.stem)
+    data = flow_data(run.clips, run.manifest, run.frames, styles, run.of(CACHE_DIR_OF_RUN))
     if gpt is not None:
         data = replace(
-            data, latents=clip_latents(gpt, run.lessons, run.of("cache"), run.manifest.stem)
+            data,
+            latents=clip_latents(gpt, run.lessons, run.of(CACHE_DIR_OF_RUN), run.manifest.stem),
         )
-    table = frozen_codec(run.of("codec")).embed(torch.arange(NUM_CODES)[None])[0]
-    train_flow(data, table, base_config().s2mel, run.of("flow"), config)
+    table = frozen_codec(run.of(CODEC_DIR)).embed(torch.arange(NUM_CODES)[None])[0]
+    train_flow(data, table, base_config().s2mel, run.of(FLOW_DIR), config)
 
 
 def _base(run: Run) -> None:
-    pack_base(run.folder, run.of("base"))
+    pack_base(run.folder, run.base)
 
 
 STAGES: Mapping[str, Callable[[Run], None]] = {
@@ -200,19 +221,22 @@ STAGES: Mapping[str, Callable[[Run], None]] = {
 """Every stage, in order. The vocoder waits for nothing but the corpus, and takes longest."""
 
 
-def train_nano(run: Run, stages: Sequence[str] = ()) -> Path:
-    """Do what is left of ``stages``, all of them by default; return the folder of the base.
+def train_nano(run: Run, stages: Sequence[str] = ()) -> tuple[str, ...]:
+    """Do what is left of ``stages``, all of them by default; return their names.
 
     Raises:
         ConfigError: There is no such stage.
+        GuardError: The folder of the run lies in a base.
         UserError: A speech engine is missing; or whatever a stage raises.
     """
-    for name in stages:
+    chosen = tuple(stages or STAGES)
+    for name in chosen:
         if name not in STAGES:
             raise ConfigError(
-                f"no such stage: {name}", where="--stage", fix=f"one of {', '.join(STAGES)}"
+                f"no such stage: {name}", where="--stage", fix=did_you_mean(name, STAGES)
             )
-    for name in stages or STAGES:
+    check_output(run.folder)
+    for name in chosen:
         get_logger().info("== %s", name)
         STAGES[name](run)
-    return run.of("base")
+    return chosen
