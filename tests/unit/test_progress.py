@@ -34,3 +34,16 @@ def test_work_that_reports_itself_gets_no_second_line_in_a_log(caplog, monkeypat
         advance(1)
 
     assert caplog.text == ""
+
+
+def test_work_within_work_writes_no_lines_of_its_own(caplog, monkeypatch):
+    caplog.set_level(logging.INFO, logger="idiolect")
+    clock = iter(range(0, 1000, 20))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+
+    for _ in track(["a", "b"], "sentences"):
+        list(track(["x", "y"], "segments"))
+    list(track(["c", "d"], "files"))
+
+    shown = [message.split(":")[0] for message in caplog.messages]
+    assert set(shown) == {"sentences", "files"}

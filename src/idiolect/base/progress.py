@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from rich.console import Console
@@ -32,12 +33,16 @@ QUIET_SEC = 2.0
 """Work shorter than this is not worth a line."""
 LINE_EVERY_SEC = 10.0
 
+_has_lines: ContextVar[bool] = ContextVar("work writes lines of its progress", default=False)
+
 
 @contextmanager
 def progress(
     label: str, total: int | None, *, unit: str = "", reports_itself: bool = False
 ) -> Iterator[Advance]:
     """Yield a function that advances a bar over ``total`` units of work by its argument.
+
+    Within work that writes lines to a log, other work writes none; bars stand below each other.
 
     Args:
         label: What is being done, in a few words.
@@ -47,10 +52,14 @@ def progress(
     """
     if sys.stderr.isatty():
         yield from _bar(label, total)
-    elif reports_itself:
+    elif reports_itself or _has_lines.get():
         yield lambda _: None
     else:
-        yield from _lines(label, total, unit)
+        _has_lines.set(True)
+        try:
+            yield from _lines(label, total, unit)
+        finally:
+            _has_lines.set(False)
 
 
 def track(

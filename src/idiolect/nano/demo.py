@@ -23,11 +23,12 @@ from idiolect.base.errors import EXIT_INTERRUPTED, ConfigError, DataError, UserE
 from idiolect.base.files import read_json, read_jsonl, write_json
 from idiolect.base.guard import check_output
 from idiolect.base.hashes import sha256_text
+from idiolect.base.places import SHIPPED_DIR, base_path
 from idiolect.base.snapshot import BaseSnapshot
 from idiolect.base.units import format_duration
 from idiolect.data.manifest import read_manifest, write_manifest
 from idiolect.data.split import validation_path
-from idiolect.models.published import locate_base
+from idiolect.models.published import CACHE_DIR, SEMANTIC_DIR, locate_base
 from idiolect.nano.demo_corpus import copy_corpus
 from idiolect.nano.demo_speech import (
     PROMPT_KEY,
@@ -81,7 +82,7 @@ class DemoConfig:
     language: str = "ca"
     """Language of the recordings."""
     base: Path | None = None
-    """Folder of the base to start from; a copy of nano in the demo's own folder when left out."""
+    """Folder of the base to start from; a copy of nano in DIR/checkpoints when left out."""
     epochs: int = 6
     """How often training sees each pair."""
     batch_size: int = 8
@@ -294,17 +295,20 @@ def run_step(step: Step, folder: Path) -> None:
 
 
 def _base_step(config: DemoConfig) -> Step:
+    # A base with random weights shows that everything runs, where none comes with the package.
+    shipped = ("nano", "export", str(BASE))
+    random = ("nano", "new", str(BASE), "--seed", str(config.seed))
     return Step(
         key="base",
         title="0. A base in the published layout",
-        command=("nano", "new", str(BASE), "--seed", str(config.seed)),
+        command=shipped if SHIPPED_DIR.is_dir() else random,
         product=BASE / "gpt.pth",
     )
 
 
 def _data_steps(config: DemoConfig) -> Iterator[Step]:
     """Yield what comes before training, in the guide's order."""
-    audio = RECORDINGS if config.real is None else _absolute(config.real)
+    audio = RECORDINGS if config.real is None else config.real.resolve()
     transcript = ("--transcript-file", str(TRANSCRIPT)) if config.real is None else ()
     yield Step(
         key="prepare",
@@ -436,9 +440,10 @@ def _hear(
 
 
 def own_listener(base: Path) -> Listener | None:
-    """Return nano's own recogniser; None while it does not come with the base."""
-    folder = locate_base(base).semantic_dir
-    return OwnListener(folder) if (folder / HEAD_FILE).is_file() else None
+    """Return nano's own recogniser, of the base or of the package; None where neither has it."""
+    folders = [locate_base(base).semantic_dir, SHIPPED_DIR / CACHE_DIR / SEMANTIC_DIR]
+    taught = [folder for folder in folders if (folder / HEAD_FILE).is_file()]
+    return OwnListener(taught[0]) if taught else None
 
 
 def _curve_speakers(run: Path, most: int) -> list[Speaker]:
@@ -500,7 +505,7 @@ def _base_flag(config: DemoConfig) -> tuple[str, ...]:
 
 
 def _absolute(path: Path) -> Path:
-    return path.resolve()
+    return base_path(path).resolve()
 
 
 def told_in_short(result: DemoResult) -> list[str]:

@@ -25,6 +25,7 @@ import soundfile
 from idiolect.audio.io import Waveform
 from idiolect.base.files import atomic_path, copy_file, write_text
 from idiolect.base.guard import check_output
+from idiolect.base.places import SHIPPED_DIR
 from idiolect.base.progress import track
 from idiolect.base.units import SAMPLE_RATE, format_duration
 from idiolect.data.manifest import Utterance, write_manifest
@@ -40,7 +41,7 @@ from idiolect.nano.engines import (
 )
 from idiolect.nano.texts import JUDGE_SENTENCES, covering_sentences
 
-CORPUS_DIR = Path(__file__).with_name("catalan")
+CORPUS_DIR = SHIPPED_DIR.with_name("catalan")
 LANGUAGE = "ca"
 RECORDINGS_DIR = "recordings"
 TRANSCRIPTS_FILE = "transcripts.txt"
