@@ -45,6 +45,13 @@ def _sections() -> Iterator[str]:
         for name in COMMANDS:
             yield f"## {name}\n"
             yield _fenced(_help_of([name]))
+            for action in _actions_of(name):
+                yield _fenced(_help_of([name, action]))
+
+
+def _actions_of(name: str) -> list[str]:
+    """Return the actions of a command that has several, each with flags of its own."""
+    return list(getattr(importlib.import_module(f"idiolect.cli.{name}"), "ACTIONS", {}))
 
 
 def _help_of(command: list[str]) -> str:

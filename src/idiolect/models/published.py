@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from idiolect.base.errors import CheckpointError
-from idiolect.base.places import SHIPPED_DIR, SHIPPED_NAME, base_path
+from idiolect.base.places import SHIPPED_NAME, base_path
 from idiolect.models.config import BaseConfig, read_base_config
 
 BASE_REPO = "IndexTeam/IndexTTS-2"
@@ -272,7 +272,7 @@ def _incomplete(folder: Path, missing: Collection[FoundFile]) -> CheckpointError
 
 def _completion(folder: Path) -> str:
     """Return how a base that lacks files becomes whole."""
-    if folder == SHIPPED_DIR:
+    if folder == base_path(Path(SHIPPED_NAME)) != Path(SHIPPED_NAME):
         return "it comes with the package: install idiolect again"
     return (
         f"idiolect download {folder} --accept-licence bilibili; or point --aux-dir at the folder "

@@ -49,7 +49,9 @@ MIN_VOICES = 2
 class SpeakerConfig:
     """How the speaker encoder learns."""
 
-    pace: Pace = field(default_factory=lambda: Pace(total_steps=2000, learning_rate=3e-3))
+    pace: Pace = field(
+        default_factory=lambda: Pace(total_steps=500, learning_rate=3e-3, warmup_steps=30)
+    )
     batch_crops: int = 48
     crop_sec: tuple[float, float] = (1.0, 2.2)
     factors: tuple[float, ...] = (0.84, 1.0, 1.19)

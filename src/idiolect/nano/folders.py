@@ -1,0 +1,12 @@
+"""The folders of a run of the recipe, one a stage."""
+
+CORPUS_DIR = "corpus"
+ENCODER_DIR = "encoder"
+CODEC_DIR = "codec"
+SPEAKER_DIR = "speaker"
+VOICE_DIR = "voice"
+FLOW_DIR = "flow"
+VOCODER_STAGE_DIR = "vocoder"
+JUDGE_DIR = "judge"
+CACHE_DIR_OF_RUN = "cache"
+TRAIN_MANIFEST = "train.jsonl"
