@@ -100,6 +100,7 @@ WRITERS: dict[str, Callable[[str], list[str]]] = {
     "corpus": lambda base: ["corpus", "debian", next(iter(CORPORA)), base, "--language", "en"],
     "demo": lambda base: ["demo", "--dir", base],
     "nano": lambda base: ["nano", "new", f"{base}/nano"],
+    "nano export": lambda base: ["nano", "export", f"{base}/nano"],
     "download": lambda base: ["download", f"{base}/again", "--accept-licence", "bilibili"],
 }
 
