@@ -21,7 +21,7 @@ from typing import Any
 
 from idiolect.base.errors import EXIT_INTERRUPTED, ConfigError, DataError, UserError
 from idiolect.base.files import read_json, read_jsonl, write_json
-from idiolect.base.guard import check_output
+from idiolect.base.guard import check_output, files_of
 from idiolect.base.hashes import sha256_text
 from idiolect.base.places import SHIPPED_DIR, base_path
 from idiolect.base.snapshot import BaseSnapshot
@@ -191,7 +191,7 @@ def run_demo(config: DemoConfig, say: Say) -> DemoResult:
     folder.mkdir(parents=True, exist_ok=True)
     if config.real is None:
         say(f"{copy_corpus(folder)} Catalan clips are in {folder / RECORDINGS}")
-    log = Progress(folder, say)
+    log = Progress(folder, say, made_of=_material(config, folder))
     if config.base is None:
         log.do(_base_step(config))
     snapshot = BaseSnapshot.take(_base_in(config, folder))
@@ -225,14 +225,14 @@ def run_demo(config: DemoConfig, say: Say) -> DemoResult:
 class Progress:
     """What was finished, in the demo's folder and in earlier calls too."""
 
-    def __init__(self, folder: Path, say: Say) -> None:
+    def __init__(self, folder: Path, say: Say, *, made_of: str = "") -> None:
         self._path = folder / DONE
         self._folder = folder
         self._say = say
         self._noted: dict[str, Any] = read_json(self._path) if self._path.is_file() else {}
         self._worked_sec = 0.0
         self.steps: list[DoneStep] = []
-        self.fingerprint = ""
+        self.fingerprint = made_of
         """Of all steps so far: one that changes is done again, and all behind it."""
 
     def do(self, step: Step) -> None:
@@ -292,6 +292,12 @@ def run_step(step: Step, folder: Path) -> None:
             where=step.line,
             fix="see the message above; the same command goes on where it stopped",
         )
+
+
+def _material(config: DemoConfig, folder: Path) -> str:
+    """Return what the recordings are known by: their names and sizes."""
+    audio = folder / "data/raw" if config.real is None else config.real
+    return "\n".join(f"{path.name} {path.stat().st_size}" for path in files_of(audio))
 
 
 def _base_step(config: DemoConfig) -> Step:
