@@ -41,9 +41,9 @@ class TrainCommand:
 
     dir: Path = Path("nano-run")
     """Folder of the run, with one folder a stage; the same command goes on where it stopped."""
-    stage: tuple[str, ...] = ()
-    """Only these stages, in this order; all that are left by default: corpus vocoder encoder
-    codec speaker voice flow joint base."""
+    stage: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Only this stage; repeatable. By default all that are left: corpus vocoder encoder codec
+    speaker voice flow joint base."""
     preset: Literal["full", "fast"] = "full"
     """full makes the base that ships, in many hours; fast tries every stage in minutes, and its
     base cannot speak."""

@@ -63,7 +63,7 @@ def open_frames(
         codec: Frozen.
         folder: Where they are kept.
     """
-    index_path = folder / f"{manifest.stem}.json"
+    index_path = folder / f"{manifest.stem}.frames.json"
     made_of = sha256_text(sha256_file(manifest) + _digest(encoder) + _digest(codec))
     if not (index_path.exists() and read_json(index_path)["made_of"] == made_of):
         folder.mkdir(parents=True, exist_ok=True)
