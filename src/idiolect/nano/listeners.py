@@ -331,7 +331,7 @@ def _imported(module: str, packages: str) -> Any:
     except ImportError as error:
         raise UserError(
             f"the package {module} is not installed, and this judge needs it",
-            fix=f"pip install {packages}",
+            fix=f"pip install {packages}; or all that judges need: pip install 'idiolect[asr]'",
         ) from error
 
 
