@@ -26,7 +26,7 @@ VOCAB_SIZE = 140
 """Nearly letters: a small GPT learns from little speech what each of few pieces sounds like."""
 EMOTION_VOICES = 10
 """Voices that stand for each emotion: rows of a group of the emotion matrices."""
-READ_LAYER = 4
+READ_LAYER = 3
 """Hidden state of the semantic encoder that features are."""
 
 
@@ -83,9 +83,9 @@ CONFIG = _with(
         },
         "s2mel": {
             "style_encoder": {"dim": STYLE_DIM},
-            "length_regulator": {"channels": 160, "in_channels": FEATURE_DIM},
-            "DiT": {"hidden_dim": 160, "depth": 4, "content_dim": 160},
-            "wavenet": {"hidden_dim": 128, "num_layers": 3},
+            "length_regulator": {"channels": 96, "in_channels": FEATURE_DIM},
+            "DiT": {"hidden_dim": 192, "num_heads": 3, "depth": 2, "content_dim": 96},
+            "wavenet": {"hidden_dim": 128, "num_layers": 3, "p_dropout": 0.0},
             "gpt_layer_dims": [224, 128, 96, FEATURE_DIM],
         },
     },
@@ -94,7 +94,8 @@ SEMANTIC_CONFIG = _with(
     RANDOM_SEMANTIC_CONFIG,
     {
         "hidden_size": FEATURE_DIM,
-        "num_hidden_layers": 6,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 3,
         "intermediate_size": 384,
         "output_hidden_size": FEATURE_DIM,
         "conv_depthwise_kernel_size": 15,
