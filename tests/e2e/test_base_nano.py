@@ -70,7 +70,7 @@ def test_it_asks_for_a_language_for_it_speaks_two(project, capsys):
 
     assert main(["synth", "--base", "nano", "--voice", "voice.wav", "--text", "Hello."]) == 2
 
-    assert "nano speaks en, es" in capsys.readouterr().err.replace("base speaks", "nano speaks")
+    assert "base speaks en, es" in capsys.readouterr().err
 
 
 @pytest.mark.slow

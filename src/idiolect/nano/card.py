@@ -23,13 +23,13 @@ WHAT_IT_IS = """\
 A whole IndexTTS-2 base at small width: the published networks and file layout, with weights of
 idiolect's own, trained from zero by `idiolect nano train` on the speech of free speech engines.
 It comes with the package, so that every command works at once, offline and without a GPU. It is
-for trying, teaching and testing: it speaks so that it can be understood, in voices of engines."""
+for trying, teaching and testing; how far it can be understood stands below."""
 
 LIMITS = """\
-- It has heard speech engines only: no living person, no acted emotion, no noise, no room. The voice
-  of a person is imitated roughly.
-- It speaks {languages}, in plain sentences of one to fifteen words. There is no Chinese, and no
-  reader of emotions in text.
+- It has heard speech engines only: no living person, no acted emotion, no recording in a room. How
+  it imitates a person was not measured.
+- It speaks {languages}, and learned from plain sentences of up to fourteen words. There is no
+  Chinese, and no reader of emotions in text.
 - Its emotions are changes of a clip that stand for moods, and nothing else (table below).
 - It is more than a hundred times smaller than the published base, and sounds like it."""
 
@@ -80,8 +80,9 @@ def _heard(run: Path) -> str:
     columns = ("Engine", "Its licence", "Language", "Speakers", "Minutes")
     learnt = (
         "Sentences are of the project's own grammar. An engine's voice played faster or slower "
-        "is another speaker. An engine's licence is about the engine: nothing of it is in these "
-        f"files. The GPT learned to speak {_names(LANGUAGES)} only; the other networks heard all."
+        "is another speaker. The licences are those of the engines; no code or voice data of an "
+        f"engine is in these files. The GPT learned to speak {_names(LANGUAGES)} only; the other "
+        "networks heard all."
     )
     return "\n\n".join([_table(columns, rows), learnt, *_teacher(run)])
 
@@ -100,8 +101,8 @@ def _teacher(run: Path) -> list[str]:
     if not (run / SPEAKER_DIR / LIKENESS_FILE).is_file():
         return []
     return [
-        "The speaker encoder learned how near two voices are from CAM++ (Apache-2.0), the encoder "
-        "of the published base; none of its weights are here."
+        "The speaker encoder learned how near two voices are from a published CAM++ (Apache-2.0), "
+        "none of whose weights are here. A CAM++ that judges voices is therefore no stranger to it."
     ]
 
 

@@ -95,7 +95,7 @@ def test_packing_again_puts_the_scores_and_the_teacher_in_the_card(run, packed, 
 
     card = (base / "README.md").read_text()
     assert "| copy: en: letters wrong | 6.1% | at most 8% | yes | nano's recogniser |" in card
-    assert "from CAM++ (Apache-2.0)" in card
+    assert "from a published CAM++ (Apache-2.0)" in card
     check_sums(base)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "run"]
 
