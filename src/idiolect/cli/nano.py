@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "idiolect nano") -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(_overview(prog))
-        return EXIT_OK
+        raise SystemExit(EXIT_OK)  # as the parsers of the other commands end
     name, *rest = arguments
     if name not in ACTIONS:
         said = f"error: {prog} has no action {name!r}\n  fix: {did_you_mean(name, ACTIONS)}"

@@ -12,7 +12,7 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from idiolect.base.files import atomic_path, read_json, write_json
 from idiolect.base.hashes import sha256_file, sha256_text
 from idiolect.base.progress import track
-from idiolect.models.checkpoint import Weights, save_tensors
+from idiolect.models.checkpoint import Weights, load_tensors, save_tensors
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.config import CodecDims
 from idiolect.models.published import BASE_ROLES, CODEC_FILE, SEMANTIC_DIR
@@ -38,6 +38,8 @@ from idiolect.nano.swift import hidden_states, run_layer
 
 STATS_FILE = BASE_ROLES["stats"]
 REPORT_FILE = "report.json"
+NOISE_DB = (-50.0, -30.0)
+"""Of the noise under which a code should stay what it is, against the speech."""
 COMMITMENT_WEIGHT = 0.15
 CODEBOOK_WEIGHT = 1.0
 USE_DECAY = 0.98
@@ -62,6 +64,8 @@ class CodecConfig:
     crop_frames: int = 96
     heard_weight: float = 1.0
     """Of the loss by what the layers behind hear."""
+    firm_weight: float = 0.15
+    """Of the loss that draws noisy speech to the codes of the same speech without noise."""
 
 
 class Ear(nn.Module):
@@ -107,14 +111,18 @@ class CodeUse(nn.Module):
 class Features:
     """Normalised features of the clips of a manifest, and the statistics that they have."""
 
-    frames: NDArray[np.float16]  # [sum of T, F]
+    frames: NDArray[np.float16]  # [2, sum of T, F]: without noise, and with
     ends: list[int]
     stats: Weights
 
     def crops(self, config: CodecConfig, chance: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return pieces of clips chosen by ``chance``, ``[B, T, F]``, and their lengths."""
-        width = self.frames.shape[1]
-        pieces = torch.zeros(config.batch_clips, config.crop_frames, width)
+        """Return pieces of clips chosen by ``chance``.
+
+        Returns:
+            Features ``[2, B, T, F]``, without noise and with, and the lengths ``[B]``.
+        """
+        width = self.frames.shape[-1]
+        pieces = torch.zeros(2, config.batch_clips, config.crop_frames, width)
         lens = torch.zeros(config.batch_clips, dtype=torch.long)
         for row in range(config.batch_clips):
             index = int(torch.randint(len(self.ends), (), generator=chance))
@@ -122,9 +130,10 @@ class Features:
             spare = end - start - config.crop_frames
             if spare > 0:
                 start += int(torch.randint(spare + 1, (), generator=chance))
-            piece = self.frames[start : min(end, start + config.crop_frames)].astype(np.float32)
-            pieces[row, : len(piece)] = torch.from_numpy(piece)
-            lens[row] = len(piece)
+            end = min(end, start + config.crop_frames)
+            piece = self.frames[:, start:end].astype(np.float32)
+            pieces[:, row, : end - start] = torch.from_numpy(piece)
+            lens[row] = end - start
         return pieces, lens
 
 
@@ -141,8 +150,7 @@ def train_codec(manifest: Path, encoder_folder: Path, folder: Path, config: Code
     Raises:
         TrainingError: The loss is not finite.
     """
-    sounds = open_sounds(manifest, encoder_folder / "cache")
-    features = open_features(sounds, manifest, encoder_folder / SEMANTIC_DIR, folder, config)
+    features = open_features(manifest, encoder_folder, folder, config)
     save_tensors(folder / STATS_FILE, features.stats)
     ear = Ear(encoder_folder / SEMANTIC_DIR, config.read_layer, features.stats)
     with torch.random.fork_rng(devices=[]):
@@ -169,18 +177,21 @@ def codec_step(
 
     def step(number: int) -> Scores:
         chance = step_generator(config.pace.seed, number)
-        x, lens = features.crops(config, chance)
+        (x, noisy), lens = features.crops(config, chance)
         mask = torch.arange(x.shape[1]) < lens[:, None]
         if number == 1:
             _place_codes(codec, x, lens, mask, chance)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rebuilt, points, codes = rebuild(codec, x, lens, mask)
             heard = heard_loss(ear, rebuilt, x, mask)
-        near = F.mse_loss(codec.quantizer.only.codebook(codes), points[mask].detach())
-        commitment = F.mse_loss(points[mask], codec.quantizer.only.codebook(codes).detach())
+            noisy_points = codec.quantizer.only.project(codec.encode(noisy, lens)).mT.float()
+        chosen = codec.quantizer.only.codebook(codes)
+        near = F.mse_loss(chosen, points[mask].detach())
+        commitment = F.mse_loss(points[mask], chosen.detach())
+        firm = F.mse_loss(noisy_points[mask], chosen.detach())
         error = F.mse_loss(rebuilt[mask], x[mask])
         loss = error + COMMITMENT_WEIGHT * commitment + CODEBOOK_WEIGHT * near
-        loss = loss + config.heard_weight * heard
+        loss = loss + config.heard_weight * heard + config.firm_weight * firm
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
@@ -189,7 +200,8 @@ def codec_step(
         if number % RESEED_EVERY == 0 and number < RESEED_SHARE * config.pace.total_steps:
             reseed(codec, use, points[mask].detach(), chance)
         used = (use.share > DEAD_USE / len(use.share)).float().mean()
-        scores = {"error": error, "heard": heard, "commitment": commitment, "used": used}
+        scores = {"error": error, "heard": heard, "commitment": commitment, "firm": firm}
+        scores["used"] = used
         return {name: score.item() for name, score in scores.items()}
 
     return step
@@ -262,22 +274,50 @@ def reseed(codec: SemanticCodec, use: CodeUse, points: Tensor, chance: torch.Gen
 
 
 def open_features(
-    sounds: Sounds, manifest: Path, encoder: Path, folder: Path, config: CodecConfig
+    manifest: Path, encoder_folder: Path, folder: Path, config: CodecConfig
 ) -> Features:
-    """Return the features of ``sounds``, computed once for ``manifest`` and ``encoder``."""
-    path, index_path = folder / "cache" / "features.f16", folder / "cache" / "features.json"
-    made_of = sha256_text(
-        f"{sha256_file(manifest)} {sha256_file(encoder / WEIGHTS_FILE)} {config.read_layer}"
+    """Return the features of the clips of ``manifest``, computed once for it and the encoder.
+
+    Args:
+        manifest: The clips.
+        encoder_folder: Of the encoder's stage.
+        folder: Of the codec's stage.
+        config: Of the codec.
+    """
+    encoder, cache = encoder_folder / SEMANTIC_DIR, folder / "cache"
+    index_path, path, stats_path = (
+        cache / "features.json",
+        cache / "features.f16",
+        cache / "stats.pt",
     )
-    stats_path = folder / "cache" / "stats.npz"
-    if not (index_path.exists() and read_json(index_path)["made_of"] == made_of):
-        states = _states(sounds, encoder, config.read_layer)
-        _write_normalised(states, path, stats_path)
-        write_json(index_path, {"made_of": made_of, "ends": sounds.ends})
-    with np.load(stats_path) as stats:
-        tensors = {name: torch.from_numpy(stats[name]) for name in ("mean", "var")}
-    frames = np.memmap(path, dtype=np.float16, mode="r").reshape(-1, len(tensors["mean"]))
-    return Features(frames, read_json(index_path)["ends"], tensors)
+    weights = sha256_file(encoder / WEIGHTS_FILE)
+    made_of = sha256_text(f"{sha256_file(manifest)} {weights} {config.read_layer} {NOISE_DB}")
+    if not (index_path.exists() and read_json(index_path).get("made_of") == made_of):
+        clean = open_sounds(manifest, encoder_folder / "cache")
+        noisy = open_sounds(manifest, encoder_folder / "cache", noise_db=NOISE_DB)
+        stats = _write_features([clean, noisy], encoder, config.read_layer, path)
+        save_tensors(stats_path, stats)
+        write_json(index_path, {"made_of": made_of, "ends": clean.ends})
+    stats = load_tensors(stats_path)
+    frames = np.memmap(path, dtype=np.float16, mode="r").reshape(2, -1, len(stats["mean"]))
+    return Features(frames, read_json(index_path)["ends"], stats)
+
+
+def _write_features(
+    sets: Sequence[Sounds], encoder: Path, read_layer: int, path: Path
+) -> dict[str, Tensor]:
+    """Write the features of every set, normalised as the first is; return how."""
+    stats: dict[str, NDArray[np.float64]] = {}
+    with atomic_path(path) as partial, partial.open("wb") as out:
+        for sounds in sets:
+            states = _states(sounds, encoder, read_layer)
+            if not stats:
+                stats["mean"] = states.mean(axis=0, dtype=np.float64)
+                stats["var"] = states.var(axis=0, dtype=np.float64)
+            states -= stats["mean"].astype(np.float32)
+            states /= np.sqrt(stats["var"]).astype(np.float32)
+            out.write(states.astype(np.float16).tobytes())
+    return {name: torch.from_numpy(value).float() for name, value in stats.items()}
 
 
 @torch.inference_mode()
@@ -298,14 +338,3 @@ def _states(sounds: Sounds, encoder: Path, read_layer: int) -> NDArray[np.float3
         for row, index in enumerate(indices):
             states[starts[index] : sounds.ends[index]] = last[row, : lens[row]]
     return states
-
-
-def _write_normalised(states: NDArray[np.float32], path: Path, stats_path: Path) -> None:
-    mean = states.mean(axis=0, dtype=np.float64)
-    var = states.var(axis=0, dtype=np.float64)
-    states -= mean.astype(np.float32)
-    states /= np.sqrt(var).astype(np.float32)
-    with atomic_path(path) as partial:
-        states.astype(np.float16).tofile(partial)
-    with atomic_path(stats_path) as partial, partial.open("wb") as out:
-        np.savez(out, mean=mean.astype(np.float32), var=var.astype(np.float32))

@@ -22,6 +22,7 @@ from idiolect.nano.clips import Clips, open_clips
 from idiolect.nano.codec import STATS_FILE, Ear, decode
 from idiolect.nano.recogniser import BATCH_CLIPS, Recogniser, heard_errors
 from idiolect.nano.scores import LetterErrors
+from idiolect.nano.sounds import add_noise
 
 NOISE_DB = -40.0
 """Of the noise by which the firmness of codes is tried, against the speech."""
@@ -88,7 +89,7 @@ class _Judge:
         """Measure a batch of clips."""
         audios = [resample_22k_to_16k(clips.wave(index)[None])[0] for index in indices]
         codes, logits, lens = self._codes(audios)
-        noisy, _, _ = self._codes([_with_noise(audio) for audio in audios])
+        noisy, _, _ = self._codes([add_noise(audio, NOISE_DB, len(audio)) for audio in audios])
         mask = torch.arange(codes.shape[1]) < lens[:, None]
         features = decode(self._codec, self._codec.embed(codes), mask)
         heard = self._recogniser.spell(logits, lens)
@@ -129,9 +130,3 @@ class _Judge:
 
 def _rates(errors: dict[str, list[LetterErrors]]) -> dict[str, float]:
     return {language: LetterErrors.total(parts).rate for language, parts in errors.items()}
-
-
-def _with_noise(audio: Tensor) -> Tensor:
-    level = float(audio.square().mean().sqrt()) * 10 ** (NOISE_DB / 20)
-    chance = torch.Generator().manual_seed(len(audio))
-    return audio + level * torch.randn(audio.shape, generator=chance)

@@ -55,27 +55,47 @@ class Sounds:
         return pad_sequence(clips, batch_first=True), torch.tensor([len(c) for c in clips])
 
 
-def open_sounds(manifest: Path, folder: Path) -> Sounds:
+def open_sounds(
+    manifest: Path, folder: Path, *, noise_db: tuple[float, float] | None = None
+) -> Sounds:
     """Return the filter banks of the clips of ``manifest``, computed once, into ``folder``.
+
+    Args:
+        manifest: The clips.
+        folder: Where the filter banks are kept.
+        noise_db: Bounds of the level of a noise that is added, against the speech; None for none.
 
     Raises:
         DataError: The manifest or a clip cannot be read.
     """
     clips = open_clips(manifest, folder)
-    path, index_path = folder / f"{manifest.stem}.bands.f16", folder / f"{manifest.stem}.bands.json"
-    digest = sha256_file(manifest)
-    if not (index_path.exists() and read_json(index_path)["manifest"] == digest):
-        ends = _compute(clips, path)
-        write_json(index_path, {"manifest": digest, "ends": ends})
+    stem = f"{manifest.stem}.{'bands' if noise_db is None else 'noisy-bands'}"
+    path, index_path = folder / f"{stem}.f16", folder / f"{stem}.json"
+    made_of = f"{sha256_file(manifest)} {noise_db}"
+    if not (index_path.exists() and read_json(index_path).get("made_of") == made_of):
+        ends = _compute(clips, path, noise_db)
+        write_json(index_path, {"made_of": made_of, "ends": ends})
     frames = np.memmap(path, dtype=np.float16, mode="r").reshape(-1, WIDTH)
     return Sounds(clips.utterances, frames, read_json(index_path)["ends"])
 
 
-def _compute(clips: Clips, path: Path) -> list[int]:
+def add_noise(audio: Tensor, level_db: float, seed: int) -> Tensor:
+    """Return ``audio`` ``[N]`` with white noise that is so much louder than it."""
+    level = float(audio.square().mean().sqrt()) * 10 ** (level_db / 20)
+    chance = torch.Generator().manual_seed(seed)
+    return audio + level * torch.randn(audio.shape, generator=chance)
+
+
+def _compute(clips: Clips, path: Path, noise_db: tuple[float, float] | None) -> list[int]:
     ends, end = [], 0
     with atomic_path(path) as partial, partial.open("wb") as out:
         for index in track(range(len(clips)), "analysing the corpus", unit="clips"):
-            inputs, mask, _ = semantic_input([resample_22k_to_16k(clips.wave(index)[None])[0]])
+            audio = resample_22k_to_16k(clips.wave(index)[None])[0]
+            if noise_db is not None:
+                chance = torch.Generator().manual_seed(index)
+                share = float(torch.rand((), generator=chance))
+                audio = add_noise(audio, noise_db[0] + share * (noise_db[1] - noise_db[0]), index)
+            inputs, mask, _ = semantic_input([audio])
             rows = inputs[0][mask[0]]
             out.write(rows.half().numpy().tobytes())
             end += len(rows)
