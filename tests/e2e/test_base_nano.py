@@ -139,7 +139,9 @@ def test_a_package_without_it_says_what_to_do(capsys, monkeypatch, tmp_path):
 
 
 def test_the_actions_of_nano_are_listed_and_a_misspelt_one_is_told_the_nearest(capsys):
-    assert main(["nano", "--help"]) == 0
+    with pytest.raises(SystemExit) as ended:
+        main(["nano", "--help"])
+    assert ended.value.code == 0
     assert "export" in capsys.readouterr().out
     assert main(["nano", "exprot", "x"]) == 2
     assert "did you mean 'export'?" in capsys.readouterr().err
