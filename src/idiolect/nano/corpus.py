@@ -377,15 +377,12 @@ KOKORO_ENGLISH = (
 KOKORO_SPANISH = (
     "ef_dora:es",
     "em_alex:es",
-    "af_heart:es",
     "am_michael:es",
-    "bf_emma:es",
     "ff_siwis:es",
     "if_sara:es",
     "im_nicola:es",
     "bm_george:es",
 )
-KOKORO_CATALAN = ("ef_dora:ca", "em_alex:ca", "if_sara:ca")
 KOKORO_HELD_OUT = ("am_puck:en-us", "em_santa:es")
 KOKORO_ALSO = (0.89, 1.12)
 """Kokoro is slower than life: each of its utterances gives two more speakers."""
@@ -471,8 +468,7 @@ def _full() -> CorpusPlan:
             + _judged("unseen_texts", unseen, UNSEEN_CLIPS),
             _judged("heldout_voices", _kokoro(KOKORO_HELD_OUT), HELD_OUT_CLIPS)
             + _judged("unseen_texts", _kokoro(UNSEEN_KOKORO), UNSEEN_CLIPS),
-            _train_kokoro(KOKORO_ENGLISH, 12) + _train_kokoro(KOKORO_SPANISH, 12),
-            _train_kokoro(KOKORO_CATALAN, 4),
+            _train_kokoro(KOKORO_ENGLISH, 6) + _train_kokoro(KOKORO_SPANISH, 6),
         )
     )
 

@@ -40,9 +40,9 @@ class EncoderConfig:
     """Size and training of the encoder."""
 
     pace: Pace = field(
-        default_factory=lambda: Pace(total_steps=14_000, learning_rate=1.5e-3, warmup_steps=200)
+        default_factory=lambda: Pace(total_steps=7500, learning_rate=1.5e-3, warmup_steps=200)
     )
-    batch_sec: float = 40.0
+    batch_sec: float = 30.0
     semantic: Mapping[str, Any] = field(default_factory=lambda: SEMANTIC_CONFIG)
     read_layer: int = READ_LAYER
     side_weight: float = 0.3

@@ -44,9 +44,9 @@ CONFIG = _with(
         "emo_num": [EMOTION_VOICES] * len(EMOTIONS),
         "idiolect": {"languages": list(LANGUAGES)},
         "gpt": {
-            "model_dim": 224,
-            "layers": 5,
-            "heads": 4,
+            "model_dim": 192,
+            "layers": 6,
+            "heads": 3,
             "max_mel_tokens": 600,
             "max_text_tokens": 200,
             "number_text_tokens": VOCAB_SIZE,
@@ -86,7 +86,7 @@ CONFIG = _with(
             "length_regulator": {"channels": 96, "in_channels": FEATURE_DIM},
             "DiT": {"hidden_dim": 192, "num_heads": 3, "depth": 2, "content_dim": 96},
             "wavenet": {"hidden_dim": 128, "num_layers": 3, "p_dropout": 0.0},
-            "gpt_layer_dims": [224, 128, 96, FEATURE_DIM],
+            "gpt_layer_dims": [192, 128, 96, FEATURE_DIM],
         },
     },
 )

@@ -62,16 +62,16 @@ class VocoderConfig:
     """How the vocoder learns."""
 
     pace: Pace = field(
-        default_factory=lambda: Pace(total_steps=10_000, learning_rate=8e-4, warmup_steps=200)
+        default_factory=lambda: Pace(total_steps=8000, learning_rate=8e-4, warmup_steps=200)
     )
     dims: VocoderDims = field(default_factory=lambda: VocoderDims.of(VOCODER_CONFIG))
     critics: CriticSizes = field(default_factory=CriticSizes)
     batch_size: int = 8
     frames: int = 32
     """Of a piece: 8192 samples."""
-    duel_from: int = 4100
+    duel_from: int = 3000
     """First step with discriminators."""
-    blur_from: int = 8500
+    blur_from: int = 6500
     """First step in which some mels are as those that the flow predicts."""
     blurred_share: float = 0.3
     noise: float = 0.15

@@ -29,6 +29,8 @@ from idiolect.models.checkpoint import save_checkpoint
 from idiolect.models.config import NUM_LATENTS, GptDims
 from idiolect.models.gpt import PREFIX_ROWS, UnifiedVoice
 from idiolect.nano.frames import Frames
+from idiolect.nano.gpt_swift import speed_up
+from idiolect.nano.guide import Guide, GuideConfig
 from idiolect.nano.stage import (
     Pace,
     Part,
@@ -52,8 +54,8 @@ POOL_BATCHES = 30
 class VoiceConfig:
     """How the GPT learns."""
 
-    pace: Pace = field(default_factory=lambda: Pace(total_steps=4000, learning_rate=1.5e-3))
-    batch_rows: int = 6000
+    pace: Pace = field(default_factory=lambda: Pace(total_steps=2800, learning_rate=1.5e-3))
+    batch_rows: int = 5000
     """Rows of a batch: prefix, text and codes, padding included."""
     prompt_sec: tuple[float, float] = (1.0, 3.0)
     """Shortest and longest piece of a prompt that is heard."""
@@ -61,10 +63,11 @@ class VoiceConfig:
     """Longest clip at the beginning: sound is found for letters in short clips first."""
     short_steps: int = 500
     """Steps over which the longest clip grows to any length."""
-    dropout: float = 0.05
+    dropout: float = 0.0
     weight_decay: float = 0.01
     grad_clip: float = 1.0
     weights: LossWeights = field(default_factory=lambda: LossWeights(text=0.1, codes=0.9))
+    guide: GuideConfig = field(default_factory=GuideConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +121,15 @@ def train_voice(lessons: Lessons, dims: GptDims, folder: Path, config: VoiceConf
     torch.manual_seed(config.pace.seed)
     gpt = UnifiedVoice(dims, dropout=config.dropout).train()
     average = running_average(gpt, AVERAGE_DECAY)
+    speed_up(gpt)
     optimizer = make_optimizer(gpt, weight_decay=config.weight_decay, device=torch.device("cpu"))
-    schedule = _Schedule(lessons, config)
+    schedule, guide = _Schedule(lessons, config), Guide(gpt, config.guide)
 
     def step(number: int) -> Scores:
         generator = step_generator(config.pace.seed, number)
         torch.manual_seed(generator.initial_seed())
-        scores = learn(gpt, schedule.batch_of(number), lessons, config, generator)
+        batch, weight = schedule.batch_of(number), config.guide.weight_at(number)
+        scores = learn(gpt, batch, lessons, config, generator, guide, weight)
         clip_grad_norm_(gpt.parameters(), config.grad_clip)
         optimizer.step()
         optimizer.zero_grad()
@@ -147,6 +152,8 @@ def learn(
     lessons: Lessons,
     config: VoiceConfig,
     generator: torch.Generator,
+    guide: Guide,
+    guide_weight: float,
 ) -> Scores:
     """Add the gradient of ``batch`` to ``gpt``; return the losses of a token, in nats."""
     laid_out = make_batch([_sample(lesson, lessons, gpt.dims) for lesson in batch], gpt.dims)
@@ -155,10 +162,12 @@ def learn(
         latents = gpt.speaker_latents(features, lens)
         emotion = gpt.emotion_vector(features, lens)
         sums = loss_sums(gpt, replace(laid_out, latents=latents, emotion=emotion))
+        astray = guide.loss(laid_out) if guide_weight else torch.zeros(())
     counts = count_labels([laid_out])
-    loss = mean_loss(sums.text, sums.codes, counts, config.weights)
+    loss = mean_loss(sums.text, sums.codes, counts, config.weights) + guide_weight * astray
     loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
     return {
+        "astray": float(astray.detach()),
         "codes": float(sums.codes.detach()) / counts.codes,
         "text": float(sums.text.detach()) / counts.text,
         "right": float(sums.correct) / counts.codes,
