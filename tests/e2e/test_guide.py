@@ -24,7 +24,7 @@ import pytest
 from docs.guide import GUIDES, ROOT, Block, blocks
 from idiolect.base.snapshot import BaseSnapshot
 from idiolect.data.formants import VOICES, write_corpus
-from idiolect.models.nano import write_nano
+from idiolect.nano.pack import export_base
 
 LATEST = "training/catalan/checkpoints/latest.pth"
 REST_OF_THE_FLAGS = f"--resume {LATEST} --epochs 21"
@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("guide")
     for name in ("tools", "trainers", "webui.py"):
         (folder / name).symlink_to(ROOT / name)
-    write_nano(folder / "checkpoints", seed=3)
+    export_base(folder / "checkpoints")
     raw = folder / "data/raw"
     write_corpus(raw / "catalan_audio", raw / "catalan_transcripts.txt")
     shutil.copy(raw / "catalan_audio/clara_02.wav", folder / "prompt.wav")

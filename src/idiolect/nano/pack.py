@@ -71,9 +71,9 @@ from idiolect.text.tokenizer import Tokenizer
 
 CARD_FILE = "README.md"
 LICENCE_FILE = "LICENSE"
-MOST_BYTES = 25 << 20
+MOST_BYTES = 25_000_000
 """Of the whole base: it comes with the package."""
-MOST_FILE_BYTES = 15 << 20
+MOST_FILE_BYTES = 15_000_000
 HALF_MAX = torch.finfo(torch.float16).max
 
 STAGE_FILES: Mapping[str, str] = MappingProxyType(

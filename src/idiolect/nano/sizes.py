@@ -34,7 +34,8 @@ def _with(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of ``values`` with ``changes`` at any depth."""
     result = copy.deepcopy(values)
     for key, change in changes.items():
-        result[key] = _with(result[key], change) if isinstance(change, dict) else change
+        both = isinstance(change, dict) and key in values
+        result[key] = _with(result[key], change) if both else change
     return result
 
 
@@ -43,6 +44,8 @@ CONFIG = _with(
     {
         "emo_num": [EMOTION_VOICES] * len(EMOTIONS),
         "idiolect": {"languages": list(LANGUAGES)},
+        # Few codes come again all the time: a penalty on what was said would forbid speech.
+        "generation": {"repetition_penalty": 1.0, "num_beams": 1},
         "gpt": {
             "model_dim": 192,
             "layers": 6,

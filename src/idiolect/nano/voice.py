@@ -54,7 +54,7 @@ POOL_BATCHES = 30
 class VoiceConfig:
     """How the GPT learns."""
 
-    pace: Pace = field(default_factory=lambda: Pace(total_steps=2800, learning_rate=1.5e-3))
+    pace: Pace = field(default_factory=lambda: Pace(total_steps=2400, learning_rate=1.5e-3))
     batch_rows: int = 5000
     """Rows of a batch: prefix, text and codes, padding included."""
     prompt_sec: tuple[float, float] = (1.0, 3.0)
