@@ -79,7 +79,8 @@ def random_run(folder: Path) -> Path:
     tokenizer = make_tokenizer(folder / "voice" / "bpe.model", texts, vocab_size=400)
     dims = replace(config.gpt, vocab_size=tokenizer.vocab_size)
     save_checkpoint(folder / "voice" / "gpt.pth", UnifiedVoice(dims).state_dict())
-    _write_encoder(folder / "encoder" / "w2v-bert-2.0")
+    for stage in ("encoder", "hearing"):
+        _write_encoder(folder / stage / "w2v-bert-2.0")
     write_safetensors(
         folder / "codec" / "semantic_codec_model.safetensors",
         SemanticCodec(config.codec).state_dict(),

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from idiolect.base.errors import EXIT_OK, EXIT_USER, did_you_mean
+from idiolect.base.places import base_path
 from idiolect.base.units import format_bytes
 from idiolect.cli.surface import run_command
 
@@ -43,7 +44,7 @@ class TrainCommand:
     """Folder of the run, with one folder a stage; the same command goes on where it stopped."""
     stage: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Only this stage; repeatable. By default all that are left: corpus vocoder encoder codec
-    speaker voice flow joint base."""
+    hearing speaker voice flow joint base."""
     preset: Literal["full", "fast"] = "full"
     """full makes the base that ships, in many hours; fast tries every stage in minutes, and its
     base cannot speak."""
@@ -51,6 +52,9 @@ class TrainCommand:
     """Folder of Kokoro's model, for its voices; see recipes/nano/README.md."""
     teacher: Path | None = None
     """Weights of CAM++, to teach the speaker encoder which voices are alike."""
+    start: Path | None = None
+    """A nano base to go on from, instead of from zero: its encoder, codec and speaker encoder stay
+    as they are, the rest learns on; nano is the one that comes with the package."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "idiolect nano") -> int:
@@ -147,6 +151,7 @@ def _train(command: TrainCommand) -> None:
         RECIPES[command.preset](),
         kokoro_dir=command.kokoro_dir,
         teacher=command.teacher,
+        start=None if command.start is None else base_path(command.start),
     )
     done = train_nano(run, command.stage)
     print(f"stages done: {', '.join(done)}; the base, once packed, is in {run.base}")

@@ -56,7 +56,7 @@ class CodecConfig:
     """Size and training of the codec."""
 
     pace: Pace = field(
-        default_factory=lambda: Pace(total_steps=1200, learning_rate=2e-3, warmup_steps=50)
+        default_factory=lambda: Pace(total_steps=2400, learning_rate=2e-3, warmup_steps=50)
     )
     dims: CodecDims = field(default_factory=lambda: base_config().codec)
     read_layer: int = READ_LAYER

@@ -31,6 +31,7 @@ from idiolect.nano.stage import (
     run_stage,
     running_average,
     step_generator,
+    weights_to_begin_with,
 )
 
 FLOW_FILE = "s2mel.pth"
@@ -60,8 +61,6 @@ def train_flow(
     dims: S2MelDims,
     folder: Path,
     config: FlowConfig,
-    *,
-    start: Path | None = None,
 ) -> S2Mel:
     """Train the flow, or go on with it; return it with its averaged weights.
 
@@ -69,18 +68,18 @@ def train_flow(
         data: Codes, mels and styles of the corpus; with latents, ``gpt_layer`` learns too.
         embeddings: What each code stands for, ``[K, F]``: the codec's, frozen.
         dims: Sizes of the networks.
-        folder: Of the stage; gains ``s2mel.pth`` in the published form.
+        folder: Of the stage; gains ``s2mel.pth`` in the published form. Begins with the one that
+            lies there, if there is no state of its own.
         config: Length, learning rate and batches.
-        start: Folder of a finished stage of the same sizes to begin from, instead of from zero:
-            voices stay known when the codes are others.
 
     Raises:
-        CheckpointError: ``start`` has no such network.
+        CheckpointError: What lies there has other sizes.
         TrainingError: There is no clip, or the loss is not finite.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.pace.seed)
-        network = load_flow(start, dims) if start else new_flow(dims, mean_mel(data))
+        begun = weights_to_begin_with(folder, FLOW_FILE)
+        network = load_flow(folder, dims) if begun else new_flow(dims, mean_mel(data))
     stage = _FlowStage(network, data, embeddings, config)
     run_stage("flow", folder, stage.parts(), stage.step, config.pace)
     result = stage.result()

@@ -40,6 +40,8 @@ PROMPT_FRAMES = (40, 260)
 LONG_PROMPT_FRAMES = (260, 1000)
 LONG_SHARE = 0.08
 """Of the batches, whose prompts are several clips: people give longer ones than the corpus has."""
+STATES_OF_ONE_IN = 3
+"""Of so many clips one has its GPT states computed: the joint phase sees no more of them."""
 BUCKETS = 24
 """Groups of targets of like length; a batch is of one group."""
 
@@ -161,7 +163,8 @@ def clip_latents(gpt: UnifiedVoice, lessons: Lessons, folder: Path, name: str) -
     """Return the states of ``gpt`` that predict the codes of each clip, ``[S, G]`` a clip.
 
     Each clip is spoken after another one of its speaker. Clips whose text the GPT does not learn
-    have no rows. They are kept in ``folder`` under ``name``, and computed again for another GPT.
+    have no rows, and of the others only one in :data:`STATES_OF_ONE_IN` has. They are kept in
+    ``folder`` under ``name``, and computed again for another GPT.
     """
     sums = [float(tensor.double().abs().sum()) for tensor in gpt.state_dict().values()]
     key = sha256_text(repr([sums, lessons.frames.ends]))
@@ -169,7 +172,7 @@ def clip_latents(gpt: UnifiedVoice, lessons: Lessons, folder: Path, name: str) -
     def rows() -> Iterator[NDArray[Any]]:
         numbers = np.random.default_rng(0)
         for index, utterance in enumerate(lessons.utterances):
-            if index not in lessons.text_ids:
+            if index not in lessons.text_ids or index % STATES_OF_ONE_IN:
                 yield np.zeros((0, gpt.dims.dim), dtype=np.float16)
                 continue
             prompt = int(numbers.choice(lessons.by_speaker[utterance.speaker]))

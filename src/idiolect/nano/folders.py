@@ -3,6 +3,7 @@
 CORPUS_DIR = "corpus"
 ENCODER_DIR = "encoder"
 CODEC_DIR = "codec"
+HEARING_DIR = "hearing"
 SPEAKER_DIR = "speaker"
 VOICE_DIR = "voice"
 FLOW_DIR = "flow"

@@ -21,6 +21,8 @@ from idiolect.base.progress import track
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.semantic import SemanticEncoder
 from idiolect.nano.clips import Clips
+from idiolect.nano.sounds import Sounds
+from idiolect.nano.swift import hidden_states
 
 BATCH_CLIPS = 16
 
@@ -52,12 +54,12 @@ class Frames:
 
 
 def open_frames(
-    clips: Clips, manifest: Path, encoder: SemanticEncoder, codec: SemanticCodec, folder: Path
+    sounds: Sounds, manifest: Path, encoder: SemanticEncoder, codec: SemanticCodec, folder: Path
 ) -> Frames:
-    """Return the frames of ``clips``, computed once for these networks and this manifest.
+    """Return the frames of the clips of ``sounds``, computed once for it and these networks.
 
     Args:
-        clips: Of ``manifest``.
+        sounds: Of ``manifest``.
         manifest: Whose change, as that of the networks, makes the frames be computed again.
         encoder: Frozen, normalising with its statistics.
         codec: Frozen.
@@ -67,8 +69,8 @@ def open_frames(
     made_of = sha256_text(sha256_file(manifest) + _digest(encoder) + _digest(codec))
     if not (index_path.exists() and read_json(index_path)["made_of"] == made_of):
         folder.mkdir(parents=True, exist_ok=True)
-        ends = _compute(clips, encoder, codec, folder / manifest.stem)
-        write_json(index_path, {"made_of": made_of, "ends": ends})
+        _compute(sounds, encoder, codec, folder / manifest.stem)
+        write_json(index_path, {"made_of": made_of, "ends": sounds.ends})
     features_path, codes_path = _paths(folder / manifest.stem)
     features = np.memmap(features_path, dtype=np.float16, mode="r")
     return Frames(
@@ -84,27 +86,27 @@ def clip_16k(clips: Clips, index: int) -> Tensor:
 
 
 @torch.inference_mode()
-def _compute(clips: Clips, encoder: SemanticEncoder, codec: SemanticCodec, stem: Path) -> list[int]:
-    """Write features and codes of all clips one behind the other; return where each ends."""
-    ends, end = [], 0
-    features_path, codes_path = _paths(stem)
-    with (
-        atomic_path(features_path) as partial,
-        atomic_path(codes_path) as partial_codes,
-        partial.open("wb") as out,
-        partial_codes.open("wb") as out_codes,
-    ):
-        starts = range(0, len(clips), BATCH_CLIPS)
-        for start in track(starts, "listening to the corpus", unit="batches"):
-            chosen = range(start, min(start + BATCH_CLIPS, len(clips)))
-            features, lens = encoder([clip_16k(clips, index) for index in chosen])
-            codes, _ = codec.quantize(features, lens)
-            for row, length in enumerate(lens.tolist()):
-                out.write(features[row, :length].half().numpy().tobytes())
-                out_codes.write(codes[row, :length].to(torch.int16).numpy().tobytes())
-                end += length
-                ends.append(end)
-    return ends
+def _compute(sounds: Sounds, encoder: SemanticEncoder, codec: SemanticCodec, stem: Path) -> None:
+    """Write features and codes of all clips one behind the other."""
+    num_frames, width = sounds.ends[-1], codec.dims.feature_dim
+    features_of_all = np.empty((num_frames, width), dtype=np.float16)
+    codes_of_all = np.empty(num_frames, dtype=np.int16)
+    order = sorted(range(len(sounds)), key=sounds.num_frames)
+    starts = range(0, len(order), BATCH_CLIPS)
+    for start in track(starts, "listening to the corpus", unit="batches"):
+        indices = order[start : start + BATCH_CLIPS]
+        inputs, lens = sounds.batch(indices)
+        mask = torch.arange(inputs.shape[1]) < lens[:, None]
+        states = hidden_states(encoder.network, inputs, mask)[-1]
+        features = (states - encoder.mean) / encoder.var.sqrt()
+        codes, _ = codec.quantize(features, lens)
+        for row, (index, length) in enumerate(zip(indices, lens.tolist(), strict=True)):
+            span = slice(sounds.ends[index] - length, sounds.ends[index])
+            features_of_all[span] = features[row, :length].numpy()
+            codes_of_all[span] = codes[row, :length].numpy()
+    for path, values in zip(_paths(stem), (features_of_all, codes_of_all), strict=True):
+        with atomic_path(path) as partial:
+            partial.write_bytes(values.tobytes())
 
 
 def _paths(stem: Path) -> tuple[Path, Path]:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from idiolect.base.files import read_json
 from idiolect.models.checkpoint import load_tensors, load_weights
 from idiolect.models.codec import SemanticCodec
+from idiolect.models.config import CodecDims
 from idiolect.models.published import CODEC_FILE, SEMANTIC_DIR, SPEAKER_FILE
 from idiolect.models.semantic import SemanticEncoder, semantic_state
 from idiolect.models.speaker import CampPlus
@@ -27,10 +28,10 @@ def frozen_encoder(encoder_folder: Path, codec_folder: Path) -> SemanticEncoder:
     return encoder.eval().requires_grad_(requires_grad=False)
 
 
-def frozen_codec(codec_folder: Path) -> SemanticCodec:
-    """Return the semantic codec."""
+def frozen_codec(codec_folder: Path, dims: CodecDims | None = None) -> SemanticCodec:
+    """Return the semantic codec; ``dims`` are nano's when they are left out."""
     path = codec_folder / CODEC_FILE
-    codec = SemanticCodec(base_config().codec)
+    codec = SemanticCodec(dims or base_config().codec)
     load_weights(codec, {name: t.float() for name, t in load_tensors(path).items()}, where=path)
     return codec.eval().requires_grad_(requires_grad=False)
 

@@ -1,15 +1,17 @@
-"""Draws one head of the GPT to the letters that are spoken now, while it begins to learn.
+"""Draws one head of the GPT to the piece of the text that is said now, while it begins to learn.
 
 A GPT that starts from zero on few hours learns the rhythm of codes long before it finds out that
-they are the text. Codes and text run side by side, near enough to a diagonal: one head is told so,
-less and less, until it has found the letters and finds them better by itself.
+they are the text. The recogniser knows when each piece is said (:mod:`idiolect.nano.alignment`);
+one head is told so, less and less, until it finds the pieces by itself.
 
-``R`` is rows of a batch, ``S`` their columns, ``D`` the width, ``K`` the width of a head.
+``R`` is rows of a batch, ``S`` their columns, ``D`` the width, ``K`` the width of a head, ``N`` the
+codes of all samples, each with its stop.
 
 Source:
     Tachibana et al. 2018, "Efficiently trainable text-to-speech system based on deep convolutional
-    networks with guided attention", section 4; here the logarithm of what is near is learnt, so
-    that attention to anything but text counts as far.
+    networks with guided attention", section 4. There the guide is a diagonal, here it is what was
+    heard; and the logarithm of what is near is learnt, so that attention to anything but text
+    counts as far.
 """
 
 from __future__ import annotations
@@ -31,11 +33,11 @@ class GuideConfig:
 
     layer: int = 1
     head: int = 0
-    width: float = 0.1
-    """Standard deviation of what is near, as a share of the text."""
+    width: float = 1.0
+    """Standard deviation of what is near, in pieces of the text."""
     weight: float = 0.3
     """Of its loss, in the first step."""
-    steps: int = 1000
+    steps: int = 3600
     """After so many steps nothing is drawn any more."""
 
     def weight_at(self, step: int) -> float:
@@ -57,16 +59,18 @@ class Guide:
     def _see(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._seen = inputs[0]
 
-    def loss(self, batch: GptBatch) -> Tensor:
-        """Return how far from the text that is spoken now the head looks, in nats a code.
+    def loss(self, batch: GptBatch, said: Tensor) -> Tensor:
+        """Return how far from the piece that is said the head looks, in nats a code.
 
-        ``batch`` is what the GPT was run over last.
+        Args:
+            batch: What the GPT was run over last.
+            said: The piece of its own text at each code, counted from 0, ``[N]`` int64.
         """
         assert self._seen is not None, "the GPT was not run"
         attention = self._weights(self._seen).float()
-        code_place, text_place = (
-            _places(tokens, batch.num_rows, batch.row_len) for tokens in (batch.codes, batch.text)
-        )
+        # Behind the start token the pieces are one column further on.
+        code_place = _laid_out(batch.codes, said + 1, batch)
+        text_place = _laid_out(batch.text, batch.text.positions, batch)
         apart = code_place[:, :, None] - text_place[:, None]  # [R, S, S]; NaN where not both are
         near = torch.exp(-0.5 * (apart / self._config.width).square()).nan_to_num(0.0)
         found = (attention * near).sum(dim=-1)[~code_place.isnan()]
@@ -88,12 +92,8 @@ class Guide:
         return weights
 
 
-def _places(tokens: Tokens, num_rows: int, row_len: int) -> Tensor:
-    """Return how far along its row's ``tokens`` each column is, 0 to 1, ``[R, S]``; else NaN."""
-    rows = tokens.slots // row_len
-    count = torch.bincount(rows, minlength=num_rows)
-    before = count.cumsum(0) - count
-    order = torch.arange(len(rows)) - before[rows]
-    places = torch.full((num_rows * row_len,), torch.nan)
-    places[tokens.slots] = (order + 0.5) / count[rows]
-    return places.view(num_rows, row_len)
+def _laid_out(tokens: Tokens, places: Tensor, batch: GptBatch) -> Tensor:
+    """Return ``places`` (one a token) where the tokens stand, ``[R, S]``; else NaN."""
+    rows = torch.full((batch.num_rows * batch.row_len,), torch.nan)
+    rows[tokens.slots] = places.float()
+    return rows.view(batch.num_rows, batch.row_len)

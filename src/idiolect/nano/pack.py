@@ -59,6 +59,7 @@ from idiolect.nano.folders import (
     CORPUS_DIR,
     ENCODER_DIR,
     FLOW_DIR,
+    HEARING_DIR,
     SPEAKER_DIR,
     TRAIN_MANIFEST,
     VOCODER_STAGE_DIR,
@@ -83,7 +84,7 @@ STAGE_FILES: Mapping[str, str] = MappingProxyType(
         BASE_ROLES["s2mel"]: f"{FLOW_DIR}/{BASE_ROLES['s2mel']}",
         BASE_ROLES["stats"]: f"{CODEC_DIR}/{BASE_ROLES['stats']}",
         **{
-            f"{CACHE_DIR}/{SEMANTIC_DIR}/{name}": f"{ENCODER_DIR}/{SEMANTIC_DIR}/{name}"
+            f"{CACHE_DIR}/{SEMANTIC_DIR}/{name}": f"{HEARING_DIR}/{SEMANTIC_DIR}/{name}"
             for name in (
                 *("config.json", "preprocessor_config.json"),
                 *(WEIGHTS_FILE, HEAD_FILE, ALPHABET_FILE),
@@ -228,11 +229,15 @@ def halved(content: Any, *, where: Path) -> Any:
 
 def _pack_file(source: Path, target: Path) -> None:
     """Write ``source`` to ``target``, its large tensors in float16."""
+    convert_file(source, target, lambda content: halved(content, where=source))
+
+
+def convert_file(source: Path, target: Path, change: Callable[[Any], Any]) -> None:
+    """Write ``source`` to ``target``, its tensors as ``change`` makes them."""
     if source.suffix == ".safetensors":
-        write_safetensors(target, halved(load_tensors(source), where=source))
+        write_safetensors(target, change(load_tensors(source)))
     elif source.suffix in {".pth", ".pt", ".bin"}:
-        content = halved(load_tensors(source, mmap=False), where=source)
-        save_tensors(target, content)
+        save_tensors(target, change(load_tensors(source, mmap=False)))
     else:
         copy_file(source, target)
 

@@ -6,32 +6,37 @@ alone once it is done. A stage reads what earlier ones left on disk, never a sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from idiolect.base.errors import ConfigError, did_you_mean
 from idiolect.base.guard import check_output
+from idiolect.base.hashes import sha256_file, sha256_text
 from idiolect.base.log import get_logger
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.loading import load_gpt
-from idiolect.models.published import BASE_ROLES
+from idiolect.models.published import BASE_ROLES, SEMANTIC_DIR
+from idiolect.nano.alignment import align_pieces
 from idiolect.nano.clips import Clips, open_clips
-from idiolect.nano.codec import CodecConfig, train_codec
+from idiolect.nano.codec import CodecConfig, Ear, open_features, train_codec
 from idiolect.nano.corpus import PRESETS as CORPUS_PRESETS
 from idiolect.nano.corpus import CorpusPlan, make_corpus
-from idiolect.nano.encoder import EncoderConfig, train_encoder
+from idiolect.nano.encoder import WEIGHTS_FILE, EncoderConfig, train_encoder
 from idiolect.nano.flow import FlowConfig, train_flow
-from idiolect.nano.flow_data import clip_latents, clip_styles, flow_data
+from idiolect.nano.flow_data import clip_latents, clip_styles, flow_data, keep_ragged
 from idiolect.nano.folders import (
     CACHE_DIR_OF_RUN,
     CODEC_DIR,
     CORPUS_DIR,
     ENCODER_DIR,
     FLOW_DIR,
+    HEARING_DIR,
     SPEAKER_DIR,
     TRAIN_MANIFEST,
     VOCODER_STAGE_DIR,
@@ -39,10 +44,13 @@ from idiolect.nano.folders import (
 )
 from idiolect.nano.frames import Frames, open_frames
 from idiolect.nano.frozen import frozen_codec, frozen_encoder, frozen_speaker
+from idiolect.nano.hearing import HearingConfig, train_hearing
 from idiolect.nano.pack import pack_base
 from idiolect.nano.sizes import LANGUAGES, NUM_CODES, VOCAB_SIZE, base_config
+from idiolect.nano.sounds import open_sounds
 from idiolect.nano.speaker import SpeakerConfig, load_teacher, train_speaker
 from idiolect.nano.stage import Pace
+from idiolect.nano.unpack import TAKEN, unpack_base
 from idiolect.nano.vocoder import VocoderConfig, train_vocoder
 from idiolect.nano.voice import GPT_FILE, Lessons, VoiceConfig, train_voice
 from idiolect.text.tokenizer import Tokenizer
@@ -59,6 +67,7 @@ class Recipe:
     corpus: Callable[[], CorpusPlan]
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     codec: CodecConfig = field(default_factory=CodecConfig)
+    hearing: HearingConfig = field(default_factory=HearingConfig)
     speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
     vocoder: VocoderConfig = field(default_factory=VocoderConfig)
     voice: VoiceConfig = field(default_factory=VoiceConfig)
@@ -76,6 +85,7 @@ def _fast() -> Recipe:
         corpus=CORPUS_PRESETS["fast"],
         encoder=EncoderConfig(pace=pace),
         codec=CodecConfig(pace=pace),
+        hearing=HearingConfig(pace=pace),
         speaker=SpeakerConfig(pace=pace, batch_crops=8),
         vocoder=VocoderConfig(pace=pace, duel_from=2, blur_from=3),
         voice=VoiceConfig(pace=pace),
@@ -101,11 +111,14 @@ class Run:
         *,
         kokoro_dir: Path | None = None,
         teacher: Path | None = None,
+        start: Path | None = None,
     ) -> None:
         self.folder = folder
         self.recipe = recipe
         self.kokoro_dir = kokoro_dir
         self.teacher = teacher
+        self.start = start
+        """A finished base to go on from, instead of from zero."""
 
     def of(self, stage: str) -> Path:
         """Return the folder of ``stage``."""
@@ -131,7 +144,8 @@ class Run:
         """What the finished encoder and codec hear in them."""
         encoder = frozen_encoder(self.of(ENCODER_DIR), self.of(CODEC_DIR))
         codec = frozen_codec(self.of(CODEC_DIR))
-        return open_frames(self.clips, self.manifest, encoder, codec, self.of(CACHE_DIR_OF_RUN))
+        sounds = open_sounds(self.manifest, self.of(ENCODER_DIR) / "cache")
+        return open_frames(sounds, self.manifest, encoder, codec, self.of(CACHE_DIR_OF_RUN))
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -150,7 +164,25 @@ class Run:
     def lessons(self) -> Lessons:
         """What the GPT learns."""
         dims = replace(base_config().gpt, vocab_size=self.tokenizer.vocab_size)
-        return Lessons.of(self.clips.utterances, self.frames, self.tokenizer, dims, LANGUAGES)
+        lessons = Lessons.of(self.clips.utterances, self.frames, self.tokenizer, dims, LANGUAGES)
+        return replace(lessons, pieces_said=self._pieces_said(lessons))
+
+    def _pieces_said(self, lessons: Lessons) -> dict[int, NDArray[np.int64]]:
+        """Return when the pieces of each text are said, as the encoder's recogniser hears it."""
+        heard_by = sha256_file(self.of(ENCODER_DIR) / SEMANTIC_DIR / WEIGHTS_FILE)
+        key = sha256_text(f"{sha256_file(self.manifest)} {heard_by} {self.tokenizer.sha256}")
+        path = self.of(CACHE_DIR_OF_RUN) / f"{self.manifest.stem}.said"
+        kept = keep_ragged(path, key, lambda: self._align(lessons), total=len(lessons.utterances))
+        return {place: kept[place].astype(np.int64) for place in lessons.text_ids}
+
+    def _align(self, lessons: Lessons) -> Iterator[NDArray[np.int64]]:
+        encoder, codec = self.of(ENCODER_DIR), self.of(CODEC_DIR)
+        features = open_features(self.manifest, encoder, codec, self.recipe.codec)
+        ear = Ear(encoder / SEMANTIC_DIR, self.recipe.codec.read_layer, features.stats)
+        texts = [(u.text, u.language) for u in lessons.utterances]
+        found = align_pieces(features, ear, texts, list(lessons.text_ids), self.tokenizer)
+        nothing = np.zeros(0, dtype=np.int64)
+        return (found.get(place, nothing) for place in range(len(texts)))
 
 
 def _corpus(run: Run) -> None:
@@ -167,6 +199,11 @@ def _encoder(run: Run) -> None:
 
 def _codec(run: Run) -> None:
     train_codec(run.manifest, run.of(ENCODER_DIR), run.of(CODEC_DIR), run.recipe.codec)
+
+
+def _hearing(run: Run) -> None:
+    folders = (run.of(ENCODER_DIR), run.of(CODEC_DIR), run.of(HEARING_DIR))
+    train_hearing(run.manifest, *folders, run.recipe.hearing)
 
 
 def _speaker(run: Run) -> None:
@@ -214,6 +251,7 @@ STAGES: Mapping[str, Callable[[Run], None]] = {
     "vocoder": _vocoder,
     "encoder": _encoder,
     "codec": _codec,
+    "hearing": _hearing,
     "speaker": _speaker,
     "voice": _voice,
     "flow": _flow,
@@ -238,7 +276,12 @@ def train_nano(run: Run, stages: Sequence[str] = ()) -> tuple[str, ...]:
                 f"no such stage: {name}", where="--stage", fix=did_you_mean(name, STAGES)
             )
     check_output(run.folder)
+    if run.start is not None:
+        unpack_base(run.start, run.folder)
     for name in chosen:
+        if run.start is not None and name in TAKEN:
+            get_logger().info("== %s: as in %s", name, run.start)
+            continue
         get_logger().info("== %s", name)
         STAGES[name](run)
     return chosen

@@ -50,7 +50,7 @@ class SpeakerConfig:
     """How the speaker encoder learns."""
 
     pace: Pace = field(
-        default_factory=lambda: Pace(total_steps=300, learning_rate=3e-3, warmup_steps=30)
+        default_factory=lambda: Pace(total_steps=500, learning_rate=3e-3, warmup_steps=30)
     )
     batch_crops: int = 48
     crop_sec: tuple[float, float] = (1.0, 2.2)

@@ -122,6 +122,12 @@ def load_state(folder: Path, parts: Mapping[str, Part]) -> int:
     return int(content["step"])
 
 
+def weights_to_begin_with(folder: Path, name: str) -> Path | None:
+    """Return the file of weights that a stage which has not begun yet finds in its ``folder``."""
+    path = folder / name
+    return path if path.is_file() and not (folder / STATE_FILE).exists() else None
+
+
 def step_generator(seed: int, step: int) -> torch.Generator:
     """Return the source of chance of one step."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)

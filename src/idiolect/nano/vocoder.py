@@ -49,6 +49,7 @@ from idiolect.nano.stage import (
     run_stage,
     running_average,
     step_generator,
+    weights_to_begin_with,
 )
 
 GENERATOR_FILE = "generator.pth"
@@ -108,6 +109,8 @@ def train_vocoder(corpus_manifest: Path, folder: Path, config: VocoderConfig) ->
     torch.set_flush_denormal(True)
     clips = open_clips(corpus_manifest, folder / "clips")
     lesson = Lesson(PieceSource(clips, config), config)
+    if weights_to_begin_with(folder, GENERATOR_FILE):
+        lesson.begin_with(load_generator(folder, config.dims))
     run_stage("vocoder", folder, lesson.parts, lesson.step, config.pace)
     export_generator(folder)
 
@@ -231,6 +234,11 @@ class Lesson:
             "optimizer": self._optimizer,
             "critic_optimizer": self._critic_optimizer,
         }
+
+    def begin_with(self, generator: BigVgan) -> None:
+        """Let the vocoder, and the average that follows it, begin as ``generator``."""
+        for network in (self.generator, self._average.module):
+            network.load_state_dict(generator.state_dict())
 
     def step(self, number: int) -> Scores:
         """Take one step; return its losses."""

@@ -9,7 +9,7 @@ learn, too: each batch carries the prompts' features, and their latents are comp
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from idiolect.base.errors import DataError
 from idiolect.base.units import CODE_RATE_HZ
 from idiolect.data.batches import GptSample, make_batch
 from idiolect.data.manifest import Utterance
-from idiolect.models.checkpoint import save_checkpoint
+from idiolect.models.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from idiolect.models.config import NUM_LATENTS, GptDims
 from idiolect.models.gpt import PREFIX_ROWS, UnifiedVoice
 from idiolect.nano.frames import Frames
@@ -39,6 +39,7 @@ from idiolect.nano.stage import (
     run_stage,
     running_average,
     step_generator,
+    weights_to_begin_with,
 )
 from idiolect.text.tokenizer import Tokenizer
 from idiolect.training.loss import LossWeights, count_labels, loss_sums, mean_loss
@@ -54,7 +55,7 @@ POOL_BATCHES = 30
 class VoiceConfig:
     """How the GPT learns."""
 
-    pace: Pace = field(default_factory=lambda: Pace(total_steps=2400, learning_rate=1.5e-3))
+    pace: Pace = field(default_factory=lambda: Pace(total_steps=3600, learning_rate=1.5e-3))
     batch_rows: int = 5000
     """Rows of a batch: prefix, text and codes, padding included."""
     prompt_sec: tuple[float, float] = (1.0, 3.0)
@@ -79,6 +80,19 @@ class Lessons:
     text_ids: dict[int, NDArray[np.int64]]
     """By place of the clip; clips without any are prompts only."""
     by_speaker: dict[str, list[int]]
+    pieces_said: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
+    """By place of the clip: the piece of the text at each code, as far as it is known."""
+
+    def said(self, place: int) -> NDArray[np.int64]:
+        """Return the piece of the text at each code of a clip and at its stop, ``[T + 1]``.
+
+        Where nobody listened, the pieces are taken to be equally long.
+        """
+        count, num_frames = len(self.text_ids[place]), self.frames.num_frames(place)
+        heard = self.pieces_said.get(place)
+        if heard is None:
+            heard = np.arange(num_frames) * count // max(1, num_frames)
+        return np.append(heard, count)
 
     @classmethod
     def of(
@@ -120,6 +134,8 @@ def train_voice(lessons: Lessons, dims: GptDims, folder: Path, config: VoiceConf
     """
     torch.manual_seed(config.pace.seed)
     gpt = UnifiedVoice(dims, dropout=config.dropout).train()
+    if begun := weights_to_begin_with(folder, GPT_FILE):
+        load_weights(gpt, load_checkpoint(begun)[0], where=begun)
     average = running_average(gpt, AVERAGE_DECAY)
     speed_up(gpt)
     optimizer = make_optimizer(gpt, weight_decay=config.weight_decay, device=torch.device("cpu"))
@@ -158,11 +174,12 @@ def learn(
     """Add the gradient of ``batch`` to ``gpt``; return the losses of a token, in nats."""
     laid_out = make_batch([_sample(lesson, lessons, gpt.dims) for lesson in batch], gpt.dims)
     features, lens = _prompts(batch, lessons, config, generator)
+    said = torch.from_numpy(np.concatenate([lessons.said(lesson.target) for lesson in batch]))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         latents = gpt.speaker_latents(features, lens)
         emotion = gpt.emotion_vector(features, lens)
         sums = loss_sums(gpt, replace(laid_out, latents=latents, emotion=emotion))
-        astray = guide.loss(laid_out) if guide_weight else torch.zeros(())
+        astray = guide.loss(laid_out, said) if guide_weight else torch.zeros(())
     counts = count_labels([laid_out])
     loss = mean_loss(sums.text, sums.codes, counts, config.weights) + guide_weight * astray
     loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch

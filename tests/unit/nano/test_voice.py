@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from idiolect.base.errors import DataError
+from idiolect.base.files import copy_file
 from idiolect.data.manifest import Utterance
 from idiolect.models.gpt import PREFIX_ROWS
 from idiolect.models.loading import load_gpt
@@ -89,6 +90,17 @@ def test_stopping_and_going_on_ends_where_not_stopping_ends(
     straight = _weights(tmp_path / "straight")
     for name, tensor in _weights(tmp_path / "stopped").items():
         torch.testing.assert_close(tensor, straight[name], rtol=0, atol=0)
+
+
+def test_it_begins_with_the_weights_that_lie_in_its_folder(lessons: Lessons, tmp_path: Path):
+    train_voice(lessons, TINY_GPT, tmp_path / "first", CONFIG)
+    (tmp_path / "second").mkdir()
+    copy_file(tmp_path / "first" / GPT_FILE, tmp_path / "second" / GPT_FILE)
+    barely = replace(CONFIG, pace=Pace(total_steps=1, learning_rate=1e-9, warmup_steps=1))
+    train_voice(lessons, TINY_GPT, tmp_path / "second", barely)
+    first = _weights(tmp_path / "first")
+    for name, tensor in _weights(tmp_path / "second").items():
+        torch.testing.assert_close(tensor, first[name], rtol=0, atol=1e-6)
 
 
 def test_short_clips_come_first_and_all_clips_in_the_end(lessons: Lessons):

@@ -1,0 +1,166 @@
+"""The recogniser of nano goes on learning behind the features, which stay as they are.
+
+Once the codec is there, what the encoder's lower layers hear is fixed: codes and voices are made
+of it. The layers behind and the head only spell, and learn to spell better from the features that
+are on disk: clean ones, those of noisy speech, and those that the codec rebuilds from codes. That
+takes a third of the work of a step of the whole encoder.
+
+``B`` is batch, ``T`` code frames, ``F`` the feature width, ``A`` the rows of the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from idiolect.base.files import copy_file
+from idiolect.data.manifest import read_manifest
+from idiolect.models.codec import SemanticCodec
+from idiolect.models.published import SEMANTIC_DIR
+from idiolect.nano.codec import CodecConfig, Ear, Features, decode, open_features
+from idiolect.nano.encoder import (
+    ALPHABET_FILE,
+    CLIP_NORM,
+    HEAD_FILE,
+    WEIGHTS_FILE,
+    ctc_loss,
+    write_safetensors,
+)
+from idiolect.nano.frozen import frozen_codec
+from idiolect.nano.sounds import Batches
+from idiolect.nano.spelling import spelling, to_rows
+from idiolect.nano.stage import (
+    Pace,
+    Scores,
+    run_stage,
+    step_generator,
+    weights_to_begin_with,
+)
+
+KINDS = ("clean", "noisy", "rebuilt")
+"""Of features, each of a third of the batches; the first two lie on disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HearingConfig:
+    """How the recogniser goes on."""
+
+    pace: Pace = field(
+        default_factory=lambda: Pace(total_steps=6000, learning_rate=8e-4, warmup_steps=100)
+    )
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    """Of the codec's stage: its size, and the layer that is read."""
+    batch_sec: float = 40.0
+    noise: float = 0.3
+    """The most that is added to features, whose own deviation is 1."""
+    masks: int = 2
+    masked_frames: int = 8
+
+
+def train_hearing(
+    manifest: Path, encoder_folder: Path, codec_folder: Path, folder: Path, config: HearingConfig
+) -> None:
+    """Train the layers behind the features and the head; go on where it stopped.
+
+    Args:
+        manifest: The clips that the codec learnt from.
+        encoder_folder: Of the encoder's stage.
+        codec_folder: Of the codec's stage.
+        folder: Of this stage; gains ``w2v-bert-2.0``, whose lower layers are the encoder's.
+        config: Length.
+
+    Raises:
+        DataError: The manifest cannot be read.
+        TrainingError: The loss is not finite.
+    """
+    features = open_features(manifest, encoder_folder, codec_folder, config.codec)
+    begun = weights_to_begin_with(folder, f"{SEMANTIC_DIR}/{WEIGHTS_FILE}")
+    semantic = begun.parent if begun else encoder_folder / SEMANTIC_DIR
+    ear = Ear(semantic, config.codec.read_layer, features.stats)
+    ear.requires_grad_(requires_grad=True)
+    texts = [spelling(u.text, u.language) for u in read_manifest(manifest)]
+    optimizer = torch.optim.AdamW(
+        ear.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
+    codec = frozen_codec(codec_folder, config.codec.dims)
+    step = hearing_step(features, texts, codec, ear, optimizer, config)
+    run_stage("hearing", folder, {"ear": ear, "optimizer": optimizer}, step, config.pace)
+    read_layer = config.codec.read_layer
+    _write(encoder_folder / SEMANTIC_DIR, folder / SEMANTIC_DIR, ear, read_layer)
+
+
+def hearing_step(
+    features: Features,
+    texts: Sequence[str],
+    codec: SemanticCodec,
+    ear: Ear,
+    optimizer: torch.optim.Optimizer,
+    config: HearingConfig,
+) -> Callable[[int], Scores]:
+    """Return what takes one step."""
+    targets = [torch.tensor(to_rows(text)) for text in texts]
+    starts = [0, *features.ends[:-1]]
+    lengths = [end - start for start, end in zip(starts, features.ends, strict=True)]
+    batches = Batches(lengths, config.batch_sec, config.pace.seed)
+
+    def step(number: int) -> Scores:
+        indices = batches.of_step(number)
+        chance = step_generator(config.pace.seed, number)
+        kind = KINDS[int(torch.randint(len(KINDS), (), generator=chance))]
+        row = KINDS.index("noisy") if kind == "noisy" else 0
+        pieces = [features.frames[row, starts[i] : features.ends[i]] for i in indices]
+        x = pad_sequence([torch.from_numpy(p.astype(np.float32)) for p in pieces], batch_first=True)
+        lens = torch.tensor([len(piece) for piece in pieces])
+        mask = torch.arange(x.shape[1]) < lens[:, None]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            if kind == "rebuilt":
+                x = _rebuilt(codec, x, lens, mask)
+            logits = ear(disturbed(x, lens, config, chance), mask)
+        loss = ctc_loss(logits, lens, [targets[index] for index in indices])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        norm = nn.utils.clip_grad_norm_(ear.parameters(), CLIP_NORM)
+        optimizer.step()
+        return {"loss": loss.item(), "norm": norm.item()}
+
+    return step
+
+
+def disturbed(x: Tensor, lens: Tensor, config: HearingConfig, chance: torch.Generator) -> Tensor:
+    """Return features ``[B, T, F]`` with noise, and some spans of frames at their mean, 0."""
+    B, T, _ = x.shape
+    level = config.noise * torch.rand(B, 1, 1, generator=chance)
+    x = x + level * torch.randn(x.shape, generator=chance)
+    frame = torch.arange(T)
+    for _ in range(config.masks):
+        width, start = torch.rand(2, B, 1, generator=chance)
+        first = start * lens[:, None]
+        masked = (frame >= first) & (frame < first + width * config.masked_frames)
+        x = x * ~masked[..., None]
+    return x
+
+
+@torch.no_grad()
+def _rebuilt(codec: SemanticCodec, x: Tensor, lens: Tensor, mask: Tensor) -> Tensor:
+    """Return what the codec makes of ``x`` ``[B, T, F]``."""
+    codes, _ = codec.quantize(x, lens)
+    return decode(codec, codec.embed(codes), mask).float()
+
+
+def _write(source: Path, folder: Path, ear: Ear, read_layer: int) -> None:
+    """Write the encoder of ``source`` to ``folder`` with what ``ear`` learnt in its place."""
+    for name in ("config.json", "preprocessor_config.json", ALPHABET_FILE):
+        copy_file(source / name, folder / name)
+    weights = load_file(source / WEIGHTS_FILE)
+    for place, layer in enumerate(ear.layers, start=read_layer):
+        for name, tensor in layer.state_dict().items():
+            weights[f"encoder.layers.{place}.{name}"] = tensor
+    write_safetensors(folder / WEIGHTS_FILE, weights)
+    write_safetensors(folder / HEAD_FILE, ear.head.state_dict())
