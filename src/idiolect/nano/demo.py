@@ -64,6 +64,9 @@ SCORES = Path("scores.json")
 DONE = Path(".done.json")
 """What was finished: step to its fingerprint, and how long it took."""
 
+APPENDED_PIECES = 16
+"""To a tokenizer of nearly letters: what the new language writes, and little more."""
+OWN_PIECES = 12000
 MOST_SENTENCES = 6
 """Of the user's own recordings, that both models read."""
 
@@ -83,19 +86,21 @@ class DemoConfig:
     """Language of the recordings."""
     base: Path | None = None
     """Folder of the base to start from; a copy of nano in DIR/checkpoints when left out."""
-    epochs: int = 6
+    epochs: int = 12
     """How often training sees each pair."""
     batch_size: int = 8
     """Clips in one step of training."""
     learning_rate: float = 1e-3
     """Highest learning rate of training."""
-    vocab_size: int = 12000
-    """Pieces of the tokenizer; of an extension, the most that is appended."""
-    extend: bool = False
-    """Extend the tokenizer of the base instead of training one of the language alone."""
-    replay: float = 0.0
-    """Weight of clips of the base's own languages in training, against forgetting; 0 leaves them
-    out."""
+    vocab_size: int | None = None
+    """Pieces of the tokenizer; of an extension, the most that is appended. By default 16 are
+    appended for the corpus that comes with the program, and at most 12000 otherwise."""
+    extend: bool = True
+    """Extend the tokenizer of the base, so that its own languages stay; otherwise train one of the
+    language alone."""
+    replay: float = 1.0
+    """Weight of the clips of nano's own languages that come with the program in training, against
+    forgetting; 0 leaves them out."""
     curve: int = 4
     """Checkpoints that are heard for the learning curve; 0 for none."""
     seed: int = 1
@@ -337,14 +342,22 @@ def _data_steps(config: DemoConfig) -> Iterator[Step]:
         title="3. Tokenizer",
         command=(
             *("tokenizer", "--manifest", str(MANIFEST), "--output-prefix", str(TOKENIZER)),
-            *("--vocab-size", str(config.vocab_size), *extension, "--overwrite"),
+            *("--vocab-size", str(_vocab_size(config)), *extension, "--overwrite"),
         ),
         product=Path(f"{TOKENIZER}.model"),
     )
 
 
+def _vocab_size(config: DemoConfig) -> int:
+    if config.vocab_size is not None:
+        return config.vocab_size
+    is_small = config.extend and config.real is None
+    return APPENDED_PIECES if is_small else OWN_PIECES
+
+
 def _training_steps(config: DemoConfig) -> Iterator[Step]:
-    replay = ("--train-manifest", f"{REPLAY}@{config.replay:g}") if config.replay else ()
+    has_replay = config.replay > 0 and config.real is None
+    replay = ("--train-manifest", f"{REPLAY}@{config.replay:g}") if has_replay else ()
     tokenizer = ("--tokenizer", f"{TOKENIZER}.model")
     yield Step(
         key="train",

@@ -72,7 +72,7 @@ class Recipe:
     vocoder: VocoderConfig = field(default_factory=VocoderConfig)
     voice: VoiceConfig = field(default_factory=VoiceConfig)
     flow: FlowConfig = field(
-        default_factory=lambda: FlowConfig(pace=Pace(total_steps=4000, learning_rate=1e-3))
+        default_factory=lambda: FlowConfig(pace=Pace(total_steps=7500, learning_rate=1e-3))
     )
     joint_steps: int = 600
     """Steps that the flow takes with the GPT's states, behind those without."""

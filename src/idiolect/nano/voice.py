@@ -55,7 +55,7 @@ POOL_BATCHES = 30
 class VoiceConfig:
     """How the GPT learns."""
 
-    pace: Pace = field(default_factory=lambda: Pace(total_steps=3600, learning_rate=1.5e-3))
+    pace: Pace = field(default_factory=lambda: Pace(total_steps=3100, learning_rate=1.5e-3))
     batch_rows: int = 5000
     """Rows of a batch: prefix, text and codes, padding included."""
     prompt_sec: tuple[float, float] = (1.0, 3.0)

@@ -31,6 +31,7 @@ from idiolect.nano.clips import open_clips
 from idiolect.nano.flow import (
     FLOW_FILE,
     FlowConfig,
+    earlier,
     flow_batch,
     load_flow,
     mean_mel,
@@ -325,3 +326,12 @@ def test_a_copy_is_as_long_as_its_codes_and_hears_another_clip():
 
 def test_who_has_one_clip_only_is_copied_after_itself():
     assert prompt_for(replace(made_up(3), speakers=["one", "two", "one"]), 1) == 1
+
+
+def test_early_times_are_drawn_as_often_as_their_noise_asks_for():
+    time = torch.linspace(0, 1, 11)
+    found = earlier(time, 4.0)
+    assert (float(found[0]), float(found[-1])) == (0.0, 1.0)
+    inner = slice(1, -1)
+    ratio = (found / (1 - found))[inner] / (time / (1 - time))[inner]
+    torch.testing.assert_close(ratio, torch.full((9,), 0.25))
