@@ -53,8 +53,8 @@ class TrainCommand:
     teacher: Path | None = None
     """Weights of CAM++, to teach the speaker encoder which voices are alike."""
     start: Path | None = None
-    """A nano base to go on from, instead of from zero: its encoder, codec and speaker encoder stay
-    as they are, the rest learns on; nano is the one that comes with the package."""
+    """A nano base to go on from, instead of from zero; nano is the one that comes with the package.
+    Its encoder, codec and speaker encoder stay as they are, unless --stage names them."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "idiolect nano") -> int:

@@ -20,12 +20,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from idiolect.base.files import atomic_path, read_json, write_json
 from idiolect.base.hashes import sha256_file, sha256_text
 from idiolect.base.progress import track
-from idiolect.models.checkpoint import Weights, load_tensors, save_tensors
+from idiolect.models.checkpoint import Weights, load_tensors, load_weights, save_tensors
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.config import CodecDims
 from idiolect.models.published import BASE_ROLES, CODEC_FILE, SEMANTIC_DIR
@@ -33,7 +34,14 @@ from idiolect.nano.encoder import WEIGHTS_FILE, write_safetensors
 from idiolect.nano.recogniser import Recogniser
 from idiolect.nano.sizes import READ_LAYER, base_config
 from idiolect.nano.sounds import Sounds, open_sounds
-from idiolect.nano.stage import Pace, Part, Scores, run_stage, step_generator
+from idiolect.nano.stage import (
+    Pace,
+    Part,
+    Scores,
+    run_stage,
+    step_generator,
+    weights_to_begin_with,
+)
 from idiolect.nano.swift import hidden_states, run_layer
 
 STATS_FILE = BASE_ROLES["stats"]
@@ -156,10 +164,13 @@ def train_codec(manifest: Path, encoder_folder: Path, folder: Path, config: Code
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.pace.seed)
         codec, use = SemanticCodec(config.dims), CodeUse(config.dims.codebook_size)
+    begun = weights_to_begin_with(folder, CODEC_FILE)
+    if begun is not None:
+        load_weights(codec, load_file(begun), where=begun)
     optimizer = torch.optim.AdamW(
         codec.parameters(), betas=(0.9, 0.98), weight_decay=1e-3, fused=True
     )
-    step = codec_step(features, ear, codec, use, optimizer, config)
+    step = codec_step(features, ear, codec, use, optimizer, config, is_new=begun is None)
     parts: dict[str, Part] = {"codec": codec, "use": use, "optimizer": optimizer}
     run_stage("codec", folder, parts, step, config.pace)
     write_safetensors(folder / CODEC_FILE, codec.state_dict())
@@ -172,14 +183,16 @@ def codec_step(
     use: CodeUse,
     optimizer: torch.optim.Optimizer,
     config: CodecConfig,
+    *,
+    is_new: bool = True,
 ) -> Callable[[int], Scores]:
-    """Return what takes one step."""
+    """Return what takes one step; the first one places the codes of a new codec."""
 
     def step(number: int) -> Scores:
         chance = step_generator(config.pace.seed, number)
         (x, noisy), lens = features.crops(config, chance)
         mask = torch.arange(x.shape[1]) < lens[:, None]
-        if number == 1:
+        if number == 1 and is_new:
             _place_codes(codec, x, lens, mask, chance)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rebuilt, points, codes = rebuild(codec, x, lens, mask)

@@ -16,17 +16,23 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from idiolect.audio.fbank import N_BANDS
 from idiolect.base.files import atomic_path, write_json
-from idiolect.models.checkpoint import Weights
+from idiolect.models.checkpoint import Weights, load_weights
 from idiolect.models.published import SEMANTIC_DIR
 from idiolect.nano.sizes import PREPROCESSOR_CONFIG, READ_LAYER, SEMANTIC_CONFIG
 from idiolect.nano.sounds import Batches, Sounds, open_sounds
 from idiolect.nano.spelling import ALPHABET, spelling, to_rows
-from idiolect.nano.stage import Pace, Scores, run_stage, step_generator
+from idiolect.nano.stage import (
+    Pace,
+    Scores,
+    run_stage,
+    step_generator,
+    weights_to_begin_with,
+)
 from idiolect.nano.swift import hidden_states
 
 WEIGHTS_FILE = "model.safetensors"
@@ -101,6 +107,9 @@ def train_encoder(manifest: Path, folder: Path, config: EncoderConfig) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.pace.seed)
         speller = Speller(config.semantic, config.read_layer)
+    if begun := weights_to_begin_with(folder, f"{SEMANTIC_DIR}/{WEIGHTS_FILE}"):
+        load_weights(speller.network, load_file(begun), where=begun)
+        load_weights(speller.head, load_file(begun.with_name(HEAD_FILE)), where=begun)
     optimizer = torch.optim.AdamW(
         speller.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )

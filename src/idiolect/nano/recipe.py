@@ -261,27 +261,36 @@ STAGES: Mapping[str, Callable[[Run], None]] = {
 """Every stage, in order. The vocoder waits for nothing but the corpus, and takes longest."""
 
 
+def stages_to_do(named: Sequence[str], *, is_started: bool) -> tuple[str, ...]:
+    """Return the stages that ``named`` asks for; all when it is empty.
+
+    A run that started from a base leaves what others learnt from as it is, unless it is named.
+
+    Raises:
+        ConfigError: There is no such stage.
+    """
+    for name in named:
+        if name not in STAGES:
+            raise ConfigError(
+                f"no such stage: {name}", where="--stage", fix=did_you_mean(name, STAGES)
+            )
+    return tuple(named) or tuple(name for name in STAGES if not (is_started and name in TAKEN))
+
+
 def train_nano(run: Run, stages: Sequence[str] = ()) -> tuple[str, ...]:
     """Do what is left of ``stages``, all of them by default; return their names.
 
     Raises:
         ConfigError: There is no such stage.
+        CheckpointError: The base that the run starts from is not whole.
         GuardError: The folder of the run lies in a base.
         UserError: A speech engine is missing; or whatever a stage raises.
     """
-    chosen = tuple(stages or STAGES)
-    for name in chosen:
-        if name not in STAGES:
-            raise ConfigError(
-                f"no such stage: {name}", where="--stage", fix=did_you_mean(name, STAGES)
-            )
+    chosen = stages_to_do(stages, is_started=run.start is not None)
     check_output(run.folder)
     if run.start is not None:
         unpack_base(run.start, run.folder)
     for name in chosen:
-        if run.start is not None and name in TAKEN:
-            get_logger().info("== %s: as in %s", name, run.start)
-            continue
         get_logger().info("== %s", name)
         STAGES[name](run)
     return chosen

@@ -1,7 +1,8 @@
 """A finished base, taken apart into the stages of a run, which go on from its weights.
 
-The encoder, the codec and the speaker encoder are left as they are: the others learnt from what
-they hear. The rest learns on, with the corpus and the length that the run has.
+The encoder, the codec and the speaker encoder are left as they are, unless they are asked for by
+name: the others learnt from what they hear. The rest learns on, with the corpus and the length that
+the run has.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from idiolect.base.files import copy_file
 from idiolect.models.checkpoint import load_tensors, load_weights
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.published import CODEC_FILE, SEMANTIC_DIR
@@ -94,6 +95,17 @@ def error_of(codec: SemanticCodec, folder: Path) -> float:
     with torch.no_grad():
         rebuilt, _, _ = rebuild(codec, x, lens, torch.ones(x.shape[:2], dtype=torch.bool))
     return float((rebuilt - x).square().mean())
+
+
+def test_a_codec_begins_with_the_weights_that_lie_in_its_folder(
+    manifest: Path, encoder_folder: Path, codec_folder: Path, tmp_path: Path
+) -> None:
+    copy_file(codec_folder / CODEC_FILE, tmp_path / CODEC_FILE)
+    barely = replace(tiny_config(), pace=Pace(total_steps=1, learning_rate=1e-9, warmup_steps=1))
+    train_codec(manifest, encoder_folder, tmp_path, barely)
+    before, after = (load_tensors(folder / CODEC_FILE) for folder in (codec_folder, tmp_path))
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-6)
 
 
 def test_a_stopped_codec_goes_on_to_the_same_weights(

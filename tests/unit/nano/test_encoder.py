@@ -1,6 +1,7 @@
 """The encoder of nano: fast layers that equal the published ones, spelling, training, files."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from idiolect.nano.encoder import (
 from idiolect.nano.recogniser import Recogniser, cer
 from idiolect.nano.sounds import Batches, open_sounds
 from idiolect.nano.spelling import ALPHABET, from_rows, spelling, to_rows
+from idiolect.nano.stage import Pace
 from idiolect.nano.swift import hidden_states
 from tone_speech import (
     LETTER_SEC,
@@ -174,7 +176,8 @@ def _fails_at(call: int):
 def test_a_trained_recogniser_spells_tones_and_its_files_are_the_published_ones(
     manifest: Path, tmp_path: Path
 ) -> None:
-    folder = train_encoder(manifest, tmp_path, tiny_encoder_config(250))
+    train_encoder(manifest, tmp_path, tiny_encoder_config(240))
+    folder = train_encoder(manifest, tmp_path, tiny_encoder_config(250))  # a line of its own
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["loss"] < 0.7
     audios = [resample_22k_to_16k(torch.from_numpy(tone_speech(text))[None])[0] for text in TEXTS]
@@ -207,3 +210,18 @@ def test_the_side_head_hears_the_layer_that_is_read() -> None:
         for layer in speller.network.encoder.layers
     ]
     assert touched == [True, True, False]
+
+
+def test_an_encoder_begins_with_the_weights_that_lie_in_its_folder(
+    manifest: Path, tmp_path: Path
+) -> None:
+    first = train_encoder(manifest, tmp_path / "first", tiny_encoder_config(10))
+    shutil.copytree(first, tmp_path / "second" / first.name)
+    barely = Pace(total_steps=1, learning_rate=1e-9, warmup_steps=1)
+    second = train_encoder(
+        manifest, tmp_path / "second", replace(tiny_encoder_config(10), pace=barely)
+    )
+    for name in (WEIGHTS_FILE, HEAD_FILE):
+        before, after = (load_tensors(folder / name) for folder in (first, second))
+        for key, tensor in before.items():
+            torch.testing.assert_close(after[key], tensor, rtol=0, atol=1e-6)

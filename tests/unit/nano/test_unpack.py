@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from idiolect.base.errors import CheckpointError
+from idiolect.base.errors import CheckpointError, ConfigError, DataError
 from idiolect.models.checkpoint import load_checkpoint, load_tensors
 from idiolect.nano.pack import STAGE_FILES, pack_base
-from idiolect.nano.recipe import RECIPES, Run, train_nano
+from idiolect.nano.recipe import RECIPES, STAGES, Run, stages_to_do, train_nano
 from idiolect.nano.unpack import TAKEN, unpack_base, widened
 from nano_kit import random_run
 
@@ -47,11 +47,20 @@ def test_a_base_that_is_not_whole_is_refused(base: Path, tmp_path: Path):
         unpack_base(base.parent, tmp_path)
 
 
-def test_stages_that_others_learnt_from_are_not_repeated(base: Path, tmp_path: Path):
-    run = Run(tmp_path / "run", RECIPES["fast"](), start=base)
-    train_nano(run, TAKEN)
-    assert not any((tmp_path / "run" / stage / "state.pth").exists() for stage in TAKEN)
-    assert (tmp_path / "run" / "codec" / "semantic_codec_model.safetensors").is_file()
+def test_stages_that_others_learnt_from_are_done_only_when_they_are_named():
+    from_base = stages_to_do((), is_started=True)
+    assert set(STAGES) - set(from_base) == set(TAKEN)
+    assert stages_to_do(("encoder",), is_started=True) == ("encoder",)
+    assert stages_to_do((), is_started=False) == tuple(STAGES)
+    with pytest.raises(ConfigError, match="no such stage"):
+        stages_to_do(("enkoder",), is_started=True)
+
+
+def test_a_run_that_starts_from_a_base_finds_its_networks(base: Path, tmp_path: Path):
+    with pytest.raises(DataError):
+        train_nano(Run(tmp_path / "run", RECIPES["fast"](), start=base), ("voice",))
+    assert (tmp_path / "run/voice/gpt.pth").is_file()
+    assert not (tmp_path / "run/voice/state.pth").exists()
 
 
 def test_integers_keep_their_type():
