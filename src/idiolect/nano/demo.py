@@ -86,7 +86,7 @@ class DemoConfig:
     """Language of the recordings."""
     base: Path | None = None
     """Folder of the base to start from; a copy of nano in DIR/checkpoints when left out."""
-    epochs: int = 12
+    epochs: int = 4
     """How often training sees each pair."""
     batch_size: int = 8
     """Clips in one step of training."""
