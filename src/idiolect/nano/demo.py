@@ -90,8 +90,10 @@ class DemoConfig:
     """How often training sees each pair."""
     batch_size: int = 8
     """Clips in one step of training."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     """Highest learning rate of training."""
+    dropout: float = 0.0
+    """Probability of dropping an activation in training; nano learnt without."""
     vocab_size: int | None = None
     """Pieces of the tokenizer; of an extension, the most that is appended. By default 16 are
     appended for the corpus that comes with the program, and at most 12000 otherwise."""
@@ -368,6 +370,7 @@ def _training_steps(config: DemoConfig) -> Iterator[Step]:
             *("--base-checkpoint", str(_base_of(config) / "gpt.pth"), "--output-dir", str(RUN)),
             *("--epochs", str(config.epochs), "--batch-size", str(config.batch_size)),
             *("--learning-rate", f"{config.learning_rate:g}"),
+            *("--dropout", f"{config.dropout:g}"),
             *("--keep", str(max(3, config.curve)), "--seed", str(config.seed)),
         ),
         product=RUN / "best.pth",
