@@ -46,20 +46,20 @@ def align_pieces(
         tokenizer: What cuts the texts.
 
     Returns:
-        By place of the clip ``[T]``, counting the pieces from 0.
+        By place of the clip ``[T]``, counting the pieces from 0; texts without a letter have none.
     """
-    starts = [0, *features.ends[:-1]]
-    order = sorted(places, key=lambda place: features.ends[place] - starts[place])
+    targets = {place: torch.tensor(to_rows(spelling(*texts[place]))) for place in places}
+    lengths = np.diff(features.ends, prepend=0)
+    spelled = [place for place in places if len(targets[place])]
+    order = sorted(spelled, key=lambda place: lengths[place])
     found = {}
     for first in track(range(0, len(order), BATCH_CLIPS), "aligning texts", unit="batches"):
         batch = order[first : first + BATCH_CLIPS]
-        pieces = [features.frames[0, starts[p] : features.ends[p]] for p in batch]
-        x = pad_sequence([torch.from_numpy(p.astype(np.float32)) for p in pieces], batch_first=True)
-        lens = torch.tensor([len(piece) for piece in pieces])
+        x, lens = features.batch(batch)
         mask = torch.arange(x.shape[1]) < lens[:, None]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             log_probs = ear(x, mask).float().log_softmax(dim=-1)
-        rows = [torch.tensor(to_rows(spelling(*texts[place]))) for place in batch]
+        rows = [targets[place] for place in batch]
         states = best_path(log_probs, lens, rows)
         for place, path, length, letters in zip(batch, states, lens.tolist(), rows, strict=True):
             letter = letters_said(path[:length].numpy(), len(letters))

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from idiolect.base.files import atomic_path, read_json, write_json
 from idiolect.base.hashes import sha256_file, sha256_text
@@ -122,6 +123,12 @@ class Features:
     frames: NDArray[np.float16]  # [2, sum of T, F]: without noise, and with
     ends: list[int]
     stats: Weights
+
+    def batch(self, indices: Sequence[int], *, noisy: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the features of clips padded with zeros, ``[B, T, F]``, and their lengths."""
+        spans = [slice(self.ends[i - 1] if i else 0, self.ends[i]) for i in indices]
+        pieces = [torch.from_numpy(self.frames[int(noisy), s].astype(np.float32)) for s in spans]
+        return pad_sequence(pieces, batch_first=True), torch.tensor([len(p) for p in pieces])
 
     def crops(self, config: CodecConfig, chance: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return pieces of clips chosen by ``chance``.

@@ -91,7 +91,7 @@ class DemoConfig:
     batch_size: int = 8
     """Clips in one step of training."""
     learning_rate: float = 3e-4
-    """Highest learning rate of training."""
+    """Highest learning rate of training; the published base, far larger, wants 2e-5."""
     dropout: float = 0.0
     """Probability of dropping an activation in training; nano learnt without."""
     vocab_size: int | None = None
@@ -102,7 +102,7 @@ class DemoConfig:
     language alone."""
     replay: float = 1.0
     """Weight of the clips of nano's own languages that come with the program in training, against
-    forgetting; 0 leaves them out."""
+    forgetting; 0 leaves them out, and so does --real."""
     curve: int = 4
     """Checkpoints that are heard for the learning curve; 0 for none."""
     seed: int = 1

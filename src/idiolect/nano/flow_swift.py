@@ -23,6 +23,7 @@ from idiolect.models.s2mel import (
     FeedForward,
     Transformer,
 )
+from idiolect.nano.swift import attention_gradients
 
 
 def run_transformer(network: Transformer, x: Tensor, time: Tensor, mask: Tensor | None) -> Tensor:
@@ -138,13 +139,8 @@ class _TurnedAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, weights, out, cos, sin = ctx.saved_tensors
-        grad = grad.contiguous()
-        d_scores = torch.bmm(grad, v.mT)
-        d_scores -= (grad * out).sum(dim=-1, keepdim=True)
-        d_scores *= weights
-        d_q = torch.bmm(d_scores, k).mul_(k.shape[-1] ** -0.5)
-        turned = torch.stack([d_q, torch.bmm(d_scores.mT, q)])
+        *saved, cos, sin = ctx.saved_tensors
+        d_q, d_k, d_v = attention_gradients(grad, *saved)
+        turned = torch.stack([d_q.mul_(d_q.shape[-1] ** -0.5), d_k])
         # Turning back is turning by the negative angle.
-        d_qk = _turn(turned, cos, -sin)
-        return torch.cat([d_qk, torch.bmm(weights.mT, grad)[None]]), None, None, None
+        return torch.cat([_turn(turned, cos, -sin), d_v[None]]), None, None, None

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from idiolect.models.gpt import UnifiedVoice
+from idiolect.nano.swift import attention_gradients
 
 
 def speed_up(gpt: UnifiedVoice) -> None:
@@ -52,10 +53,5 @@ class _CausalAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, weights, out = ctx.saved_tensors
-        grad = grad.contiguous()
-        d_scores = torch.bmm(grad, v.mT)
-        d_scores -= (grad * out).sum(dim=-1, keepdim=True)
-        d_scores *= weights
-        d_q = torch.bmm(d_scores, k).mul_(k.shape[-1] ** -0.5)
-        return torch.stack([d_q, torch.bmm(d_scores.mT, q), torch.bmm(weights.mT, grad)]), None
+        d_q, d_k, d_v = attention_gradients(grad, *ctx.saved_tensors)
+        return torch.stack([d_q.mul_(d_q.shape[-1] ** -0.5), d_k, d_v]), None

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from idiolect.base.files import copy_file
 from idiolect.data.manifest import read_manifest
@@ -45,7 +44,7 @@ from idiolect.nano.stage import (
 )
 
 KINDS = ("clean", "noisy", "rebuilt")
-"""Of features, each of a third of the batches; the first two lie on disk."""
+"""Of features, each of a third of the batches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,18 +105,14 @@ def hearing_step(
 ) -> Callable[[int], Scores]:
     """Return what takes one step."""
     targets = [torch.tensor(to_rows(text)) for text in texts]
-    starts = [0, *features.ends[:-1]]
-    lengths = [end - start for start, end in zip(starts, features.ends, strict=True)]
+    lengths = np.diff(features.ends, prepend=0).tolist()
     batches = Batches(lengths, config.batch_sec, config.pace.seed)
 
     def step(number: int) -> Scores:
         indices = batches.of_step(number)
         chance = step_generator(config.pace.seed, number)
         kind = KINDS[int(torch.randint(len(KINDS), (), generator=chance))]
-        row = KINDS.index("noisy") if kind == "noisy" else 0
-        pieces = [features.frames[row, starts[i] : features.ends[i]] for i in indices]
-        x = pad_sequence([torch.from_numpy(p.astype(np.float32)) for p in pieces], batch_first=True)
-        lens = torch.tensor([len(piece) for piece in pieces])
+        x, lens = features.batch(indices, noisy=kind == "noisy")
         mask = torch.arange(x.shape[1]) < lens[:, None]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             if kind == "rebuilt":

@@ -173,7 +173,9 @@ class Run:
         key = sha256_text(f"{sha256_file(self.manifest)} {heard_by} {self.tokenizer.sha256}")
         path = self.of(CACHE_DIR_OF_RUN) / f"{self.manifest.stem}.said"
         kept = keep_ragged(path, key, lambda: self._align(lessons), total=len(lessons.utterances))
-        return {place: kept[place].astype(np.int64) for place in lessons.text_ids}
+        return {
+            place: kept[place].astype(np.int64) for place in lessons.text_ids if len(kept[place])
+        }
 
     def _align(self, lessons: Lessons) -> Iterator[NDArray[np.int64]]:
         encoder, codec = self.of(ENCODER_DIR), self.of(CODEC_DIR)

@@ -109,6 +109,26 @@ class _RelativeKeyAttention(torch.autograd.Function):
         return d_q, d_k, d_v, d_table, None, None
 
 
+def attention_gradients(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, weights: Tensor, out: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of scaled queries, keys and values, each ``[B * H, T, D]``.
+
+    Args:
+        grad: Of the output.
+        q: Scaled queries.
+        k: Keys.
+        v: Values.
+        weights: What each query saw of each key, ``[B * H, T, T]``.
+        out: The output.
+    """
+    grad = grad.contiguous()
+    d_scores = torch.bmm(grad, v.mT)
+    d_scores -= (grad * out).sum(dim=-1, keepdim=True)
+    d_scores *= weights
+    return torch.bmm(d_scores, k), torch.bmm(d_scores.mT, q), torch.bmm(weights.mT, grad)
+
+
 def _skewed(by_distance: Tensor, left: int) -> Tensor:
     """Return ``[n, T, T]``, by key, of ``[n, T, P]``, by clamped distance of key from query."""
     n, T, P = by_distance.shape
