@@ -45,7 +45,7 @@ def shipped(packed, monkeypatch) -> Path:
 def test_the_base_is_whole_and_small_enough_to_ship(packed):
     files = locate_base(packed)
 
-    assert check_size(packed) <= 25 << 20
+    assert check_size(packed) <= 25_000_000
     assert files.config.mark is not None
     assert (files.config.mark.name, files.config.mark.languages) == ("nano", ("en", "es"))
     assert sum(files.config.emotion_groups) == len(load_tensors(files.emotion_matrix))
