@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from idiolect.base.progress import track
 from idiolect.nano.codec import Ear, Features
 from idiolect.nano.spelling import spelling, to_rows
+from idiolect.nano.stage import device_at_hand, halved
 from idiolect.text.extend_bpe import WORD_MARK
 from idiolect.text.tokenizer import Tokenizer
 
@@ -53,12 +54,14 @@ def align_pieces(
     spelled = [place for place in places if len(targets[place])]
     order = sorted(spelled, key=lambda place: lengths[place])
     found = {}
+    device = device_at_hand()
+    ear = ear.to(device)
     for first in track(range(0, len(order), BATCH_CLIPS), "aligning texts", unit="batches"):
         batch = order[first : first + BATCH_CLIPS]
         x, lens = features.batch(batch)
         mask = torch.arange(x.shape[1]) < lens[:, None]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            log_probs = ear(x, mask).float().log_softmax(dim=-1)
+        with halved(device):
+            log_probs = ear(x.to(device), mask.to(device)).float().log_softmax(dim=-1).cpu()
         rows = [targets[place] for place in batch]
         states = best_path(log_probs, lens, rows)
         for place, path, length, letters in zip(batch, states, lens.tolist(), rows, strict=True):

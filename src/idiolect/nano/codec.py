@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ from idiolect.nano.stage import (
     Pace,
     Part,
     Scores,
+    device_at_hand,
+    halved,
     run_stage,
     step_generator,
     weights_to_begin_with,
@@ -174,6 +177,8 @@ def train_codec(manifest: Path, encoder_folder: Path, folder: Path, config: Code
     begun = weights_to_begin_with(folder, CODEC_FILE)
     if begun is not None:
         load_weights(codec, load_file(begun), where=begun)
+    for part in (ear, codec, use):
+        part.to(device_at_hand())
     optimizer = torch.optim.AdamW(
         codec.parameters(), betas=(0.9, 0.98), weight_decay=1e-3, fused=True
     )
@@ -194,14 +199,16 @@ def codec_step(
     is_new: bool = True,
 ) -> Callable[[int], Scores]:
     """Return what takes one step; the first one places the codes of a new codec."""
+    device = use.share.device
 
     def step(number: int) -> Scores:
         chance = step_generator(config.pace.seed, number)
-        (x, noisy), lens = features.crops(config, chance)
-        mask = torch.arange(x.shape[1]) < lens[:, None]
+        pieces, lens = features.crops(config, chance)
+        (x, noisy), lens = pieces.to(device), lens.to(device)
+        mask = torch.arange(x.shape[1], device=device) < lens[:, None]
         if number == 1 and is_new:
             _place_codes(codec, x, lens, mask, chance)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with halved(device):
             rebuilt, points, codes = rebuild(codec, x, lens, mask)
             heard = heard_loss(ear, rebuilt, x, mask)
             noisy_points = codec.quantizer.only.project(codec.encode(noisy, lens)).mT.float()
@@ -244,7 +251,7 @@ def rebuild(
     """
     quantizer = codec.quantizer.only
     encoded = codec.encode(features, lens).float()
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(features.device.type, enabled=False):
         points = quantizer.project(encoded).mT
         codes = quantizer.nearest(encoded)
         chosen = quantizer.codebook(codes)
@@ -279,6 +286,7 @@ def _place_codes(
     quantizer.in_project.bias.sub_(mean).div_(std)
     quantizer.in_project.weight_g.div_(std[:, None, None])
     chosen = torch.randint(len(points), (len(quantizer.codebook.weight),), generator=chance)
+    chosen = chosen.to(points.device)
     quantizer.codebook.weight.copy_(((points - mean) / std)[chosen])
 
 
@@ -288,7 +296,7 @@ def reseed(codec: SemanticCodec, use: CodeUse, points: Tensor, chance: torch.Gen
     equal = 1 / len(use.share)
     dead = (use.share < DEAD_USE * equal).nonzero()[:, 0]
     if len(dead):
-        chosen = torch.randint(len(points), (len(dead),), generator=chance)
+        chosen = torch.randint(len(points), (len(dead),), generator=chance).to(points.device)
         codec.quantizer.only.codebook.weight[dead] = points[chosen]
         use.share[dead] = equal
 
@@ -343,7 +351,9 @@ def _write_features(
 @torch.inference_mode()
 def _states(sounds: Sounds, encoder: Path, read_layer: int) -> NDArray[np.float32]:
     """Return the hidden states ``[sum of T, F]`` of all clips."""
-    network = Recogniser(encoder).encoder.network
+    device = device_at_hand()
+    network: Any = Recogniser(encoder).encoder.network
+    network.to(device)
     network.encoder.layers = network.encoder.layers[:read_layer]
     starts = [0, *sounds.ends[:-1]]
     order = sorted(range(len(sounds)), key=sounds.num_frames)
@@ -353,8 +363,9 @@ def _states(sounds: Sounds, encoder: Path, read_layer: int) -> NDArray[np.float3
         indices = order[first : first + BATCH_CLIPS]
         inputs, lens = sounds.batch(indices)
         mask = torch.arange(inputs.shape[1]) < lens[:, None]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            last = hidden_states(network, inputs, mask)[-1].float().numpy()
+        with halved(device):
+            last = hidden_states(network, inputs.to(device), mask.to(device))[-1]
+        rows = last.float().cpu().numpy()
         for row, index in enumerate(indices):
-            states[starts[index] : sounds.ends[index]] = last[row, : lens[row]]
+            states[starts[index] : sounds.ends[index]] = rows[row, : lens[row]]
     return states

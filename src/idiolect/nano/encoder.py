@@ -29,6 +29,8 @@ from idiolect.nano.spelling import ALPHABET, spelling, to_rows
 from idiolect.nano.stage import (
     Pace,
     Scores,
+    device_at_hand,
+    halved,
     run_stage,
     step_generator,
     weights_to_begin_with,
@@ -110,6 +112,7 @@ def train_encoder(manifest: Path, folder: Path, config: EncoderConfig) -> Path:
     if begun := weights_to_begin_with(folder, f"{SEMANTIC_DIR}/{WEIGHTS_FILE}"):
         load_weights(speller.network, load_file(begun), where=begun)
         load_weights(speller.head, load_file(begun.with_name(HEAD_FILE)), where=begun)
+    speller.to(device_at_hand())
     optimizer = torch.optim.AdamW(
         speller.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
@@ -126,13 +129,15 @@ def spelling_step(
     targets = [torch.tensor(to_rows(spelling(u.text, u.language))) for u in sounds.utterances]
     lengths = [sounds.num_frames(index) for index in range(len(sounds))]
     batches = Batches(lengths, config.batch_sec, config.pace.seed)
+    device = next(speller.parameters()).device
 
     def step(number: int) -> Scores:
         indices = batches.of_step(number)
-        chance = step_generator(config.pace.seed, number)
-        inputs, lens = vary(*sounds.batch(indices), chance)
-        mask = torch.arange(inputs.shape[1]) < lens[:, None]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        chance = step_generator(config.pace.seed, number, device)
+        inputs, lens = sounds.batch(indices)
+        inputs, lens = vary(inputs.to(device), lens.to(device), chance)
+        mask = torch.arange(inputs.shape[1], device=device) < lens[:, None]
+        with halved(device):
             final, side = speller(inputs.bfloat16(), mask)
         wanted = [targets[index] for index in indices]
         loss, side_loss = ctc_loss(final, lens, wanted), ctc_loss(side, lens, wanted)
@@ -150,35 +155,39 @@ def ctc_loss(logits: Tensor, lens: Tensor, targets: list[Tensor]) -> Tensor:
     """Return the mean loss a letter of ``logits`` ``[B, T, A]``; clips too short for theirs: 0."""
     target_lens = torch.tensor([len(target) for target in targets])
     log_probs = logits.float().log_softmax(dim=-1).transpose(0, 1)
+    letters = torch.cat(targets).to(logits.device)
     losses = F.ctc_loss(
-        log_probs, torch.cat(targets), lens, target_lens, reduction="none", zero_infinity=True
+        log_probs, letters, lens.cpu(), target_lens, reduction="none", zero_infinity=True
     )
-    return losses.sum() / target_lens.sum()
+    return losses.sum() / int(target_lens.sum())
 
 
 def vary(
     inputs: Tensor, lens: Tensor, chance: torch.Generator, by: Variation | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return ``inputs`` ``[B, T, 160]`` as other voices might say them, and their lengths."""
+    """Return ``inputs`` ``[B, T, 160]`` as other voices might say them, and their lengths.
+
+    All are on the device of ``chance``.
+    """
     by = by or Variation()
     B = len(inputs)
     bands = inputs.view(B, -1, N_BANDS)  # [B, 2 * T, 80]
     bands = torch.bmm(bands, _warps(B, chance, by))
     bands, lens = _stretch(bands, lens, 1 + by.pace * _spread((1,), chance).item())
-    level = by.noise * torch.rand(B, 1, 1, generator=chance)
-    bands = bands + level * torch.randn(bands.shape, generator=chance)
+    level = by.noise * torch.rand(B, 1, 1, generator=chance, device=chance.device)
+    bands = bands + level * torch.randn(bands.shape, generator=chance, device=chance.device)
     bands = _mask(bands, lens, chance, by)
     return bands.reshape(B, -1, inputs.shape[-1]), lens
 
 
 def _spread(shape: tuple[int, ...], chance: torch.Generator) -> Tensor:
     """Return numbers in -1 ... 1."""
-    return 2 * torch.rand(shape, generator=chance) - 1
+    return 2 * torch.rand(shape, generator=chance, device=chance.device) - 1
 
 
 def _warps(B: int, chance: torch.Generator, by: Variation) -> Tensor:
     """Return one matrix ``[80, 80]`` a clip that stretches and shifts its bands."""
-    band = torch.arange(N_BANDS, dtype=torch.float)
+    band = torch.arange(N_BANDS, dtype=torch.float, device=chance.device)
     scale = 1 + by.warp * _spread((B, 1), chance)
     middle = N_BANDS / 2
     place = middle + (band - middle) * scale + by.shift_bands * _spread((B, 1), chance)
@@ -190,7 +199,7 @@ def _stretch(bands: Tensor, lens: Tensor, factor: float) -> tuple[Tensor, Tensor
     """Return ``bands`` ``[B, 2 * T, 80]``, ``factor`` times as long, and lengths in pairs."""
     stretched = (lens * factor).long().clamp(min=1)
     pairs = int(stretched.max())
-    place = torch.arange(2 * pairs) / factor
+    place = torch.arange(2 * pairs, device=bands.device) / factor
     left = place.long().clamp(max=bands.shape[1] - 1)
     right = (left + 1).clamp(max=bands.shape[1] - 1)
     share = (place - left)[:, None].clamp(0, 1)
@@ -200,11 +209,12 @@ def _stretch(bands: Tensor, lens: Tensor, factor: float) -> tuple[Tensor, Tensor
 def _mask(bands: Tensor, lens: Tensor, chance: torch.Generator, by: Variation) -> Tensor:
     """Return ``bands`` with spans of time and of bands at their mean, which is 0."""
     B, T, M = bands.shape
-    keep_time = torch.ones(B, T, dtype=torch.bool)
-    keep_band = torch.ones(B, M, dtype=torch.bool)
-    frame, band = torch.arange(T), torch.arange(M)
+    device = bands.device
+    keep_time = torch.ones(B, T, dtype=torch.bool, device=device)
+    keep_band = torch.ones(B, M, dtype=torch.bool, device=device)
+    frame, band = torch.arange(T, device=device), torch.arange(M, device=device)
     for _ in range(by.masks):
-        width, start = torch.rand(2, B, 2, 1, generator=chance)
+        width, start = torch.rand(2, B, 2, 1, generator=chance, device=device)
         first = start[:, 0] * 2 * lens[:, None]
         keep_time &= ~((frame >= first) & (frame < first + width[:, 0] * 2 * by.masked_frames))
         first = start[:, 1] * M

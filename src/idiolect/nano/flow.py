@@ -28,6 +28,8 @@ from idiolect.nano.stage import (
     Pace,
     Part,
     Scores,
+    device_at_hand,
+    halved,
     run_stage,
     running_average,
     step_generator,
@@ -193,7 +195,7 @@ def flow_batch(network: S2Mel, embeddings: Tensor, rows: FlowRows) -> FlowBatch:
 
 def _joined(prompts: Tensor, targets: Tensor, prompt_lens: Tensor, lens: Tensor) -> Tensor:
     """Return ``[B, T, C]``: of each row its prompt, then its target, then zeros."""
-    frame = torch.arange(int(lens.max()))
+    frame = torch.arange(int(lens.max()), device=lens.device)
     is_target = frame >= prompt_lens[:, None]  # [B, T]
     place = torch.where(is_target, frame - prompt_lens[:, None] + prompts.shape[1], frame)
     place = torch.where(frame < lens[:, None], place, 0)
@@ -208,10 +210,12 @@ class _FlowStage:
     def __init__(
         self, network: S2Mel, data: FlowData, embeddings: Tensor, config: FlowConfig
     ) -> None:
-        self.network = network.train()
+        self.device = device_at_hand()
+        self.network = network.to(self.device).train()
         self.average = running_average(network, config.average_decay)
-        self._make_swift()
-        self.embeddings = embeddings
+        if self.device.type == "cpu":
+            self._make_swift()
+        self.embeddings = embeddings.to(self.device)
         self.seed = config.pace.seed
         self.time_shift = config.time_shift
         self.plain = FlowSampler(replace(data, latents=None), config.frames)
@@ -242,10 +246,11 @@ class _FlowStage:
         """Learn from the batch of ``number``."""
         generator = step_generator(self.seed, number)
         torch.manual_seed(generator.initial_seed())  # of the dropout
-        rows = self._sampler(generator).draw(generator)
-        draw = FlowDraw.of(rows.mel, self.network.dims.class_dropout, generator)
+        rows = self._sampler(generator).draw(generator).to(self.device)
+        chance = step_generator(self.seed, number, self.device)
+        draw = FlowDraw.of(rows.mel, self.network.dims.class_dropout, chance)
         draw = replace(draw, time=earlier(draw.time, self.time_shift))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with halved(self.device):
             batch = flow_batch(self.network, self.embeddings, rows)
             loss, _ = self.network.flow_loss(batch, draw)
         self.optimizer.zero_grad()

@@ -11,7 +11,7 @@ feature width, ``G`` the width of the GPT.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -203,6 +203,12 @@ class FlowRows:
     target_code_lens: Tensor  # [B]
     style: Tensor  # [B, style_dim] of the prompts
     latents: Tensor | None  # [B, S, G] float32 for the targets
+
+    def to(self, device: torch.device) -> FlowRows:
+        """Return the batch on ``device``."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved = {name: t.to(device) for name, t in tensors.items() if t is not None}
+        return replace(self, **moved)
 
 
 class _Piece(NamedTuple):

@@ -31,7 +31,8 @@ def run_transformer(network: Transformer, x: Tensor, time: Tensor, mask: Tensor 
 
     Under autocast all but the sums of the residual path are in its type.
     """
-    turns = _turns(x.shape[1], network.head_dim, _working_type(x))
+    cos, sin = _turns(x.shape[1], network.head_dim, _working_type(x))
+    turns = (cos.to(x.device), sin.to(x.device))
     middle = len(network.layers) // 2
     emitted: list[Tensor] = []
     for i, block in enumerate(network.layers):
@@ -84,9 +85,10 @@ def _attend(
     H, K = block.num_heads, D // block.num_heads
     # Pairs that turn together lie side by side; half a head apart they are contiguous, and as
     # queries and keys are reordered alike, their products are the same.
-    order = torch.arange(K).view(-1, 2).T.flatten()
-    rows = (torch.arange(H)[:, None] * K + order).flatten()
-    weight = block.wqkv.weight[torch.cat([rows, D + rows, 2 * D + torch.arange(D)])]
+    order = torch.arange(K, device=x.device).view(-1, 2).T.flatten()
+    rows = (torch.arange(H, device=x.device)[:, None] * K + order).flatten()
+    values = torch.arange(2 * D, 3 * D, device=x.device)
+    weight = block.wqkv.weight[torch.cat([rows, D + rows, values])]
     qkv = F.linear(x, weight).view(B, T, 3, H, K).permute(2, 0, 3, 1, 4)
     bias = x.new_zeros(B, 1, T)
     if mask is not None:
@@ -132,7 +134,7 @@ class _TurnedAttention(torch.autograd.Function):
         q = q * K**-0.5
         scores = torch.bmm(q, k.mT)
         scores.view(len(bias), -1, T, T).add_(bias[:, None])
-        weights = scores.softmax(dim=-1)
+        weights = scores.softmax(dim=-1, dtype=scores.dtype)
         out = torch.bmm(weights, v)
         ctx.save_for_backward(q, k, v, weights, out, cos, sin)
         return out

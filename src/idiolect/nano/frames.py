@@ -22,6 +22,7 @@ from idiolect.models.codec import SemanticCodec
 from idiolect.models.semantic import SemanticEncoder
 from idiolect.nano.clips import Clips
 from idiolect.nano.sounds import Sounds
+from idiolect.nano.stage import device_at_hand
 from idiolect.nano.swift import hidden_states
 
 BATCH_CLIPS = 16
@@ -92,14 +93,17 @@ def _compute(sounds: Sounds, encoder: SemanticEncoder, codec: SemanticCodec, ste
     features_of_all = np.empty((num_frames, width), dtype=np.float16)
     codes_of_all = np.empty(num_frames, dtype=np.int16)
     order = sorted(range(len(sounds)), key=sounds.num_frames)
+    device = device_at_hand()
+    encoder, codec = encoder.to(device), codec.to(device)
     starts = range(0, len(order), BATCH_CLIPS)
     for start in track(starts, "listening to the corpus", unit="batches"):
         indices = order[start : start + BATCH_CLIPS]
-        inputs, lens = sounds.batch(indices)
-        mask = torch.arange(inputs.shape[1]) < lens[:, None]
+        inputs, lens = (rows.to(device) for rows in sounds.batch(indices))
+        mask = torch.arange(inputs.shape[1], device=device) < lens[:, None]
         states = hidden_states(encoder.network, inputs, mask)[-1]
         features = (states - encoder.mean) / encoder.var.sqrt()
         codes, _ = codec.quantize(features, lens)
+        features, codes = features.cpu(), codes.cpu()
         for row, (index, length) in enumerate(zip(indices, lens.tolist(), strict=True)):
             span = slice(sounds.ends[index] - length, sounds.ends[index])
             features_of_all[span] = features[row, :length].numpy()

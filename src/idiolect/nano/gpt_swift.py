@@ -31,7 +31,7 @@ def _attend(block: Any, x: Tensor, keep: Tensor | None, cache: object) -> Tensor
     B, S, D = x.shape
     H = block.num_heads
     qkv = block.c_attn(x).view(B, S, 3, H, D // H).permute(2, 0, 3, 1, 4)
-    later = torch.ones(S, S, dtype=torch.bool).triu(1)
+    later = torch.ones(S, S, dtype=torch.bool, device=x.device).triu(1)
     bias = qkv.new_zeros(S, S).masked_fill_(later, -torch.inf)
     mixed: Tensor = _CausalAttention.apply(  # type: ignore[no-untyped-call]  # untyped in torch
         qkv.reshape(3, B * H, S, D // H), bias
@@ -46,7 +46,8 @@ class _CausalAttention(torch.autograd.Function):
         """Return ``[B * H, S, K]`` of ``[3, B * H, S, K]``; ``bias`` ``[S, S]`` hides rows."""
         q, k, v = qkv
         q = q * k.shape[-1] ** -0.5
-        weights = torch.baddbmm(bias, q, k.mT).softmax(dim=-1)
+        scores = torch.baddbmm(bias, q, k.mT)
+        weights = scores.softmax(dim=-1, dtype=scores.dtype)
         out = torch.bmm(weights, v)
         ctx.save_for_backward(q, k, v, weights, out)
         return out

@@ -86,7 +86,7 @@ class Guide:
             x @ weight[:, start : start + K] + bias[start : start + K]
             for start in (first, dim + first)
         )
-        later = torch.ones(S, S, dtype=torch.bool).triu(1)
+        later = torch.ones(S, S, dtype=torch.bool, device=x.device).triu(1)
         scores = (q @ k.mT).float() / math.sqrt(K)
         weights: Tensor = scores.masked_fill(later, -torch.inf).softmax(dim=-1)
         return weights
@@ -94,6 +94,6 @@ class Guide:
 
 def _laid_out(tokens: Tokens, places: Tensor, batch: GptBatch) -> Tensor:
     """Return ``places`` (one a token) where the tokens stand, ``[R, S]``; else NaN."""
-    rows = torch.full((batch.num_rows * batch.row_len,), torch.nan)
+    rows = torch.full((batch.num_rows * batch.row_len,), torch.nan, device=places.device)
     rows[tokens.slots] = places.float()
     return rows.view(batch.num_rows, batch.row_len)

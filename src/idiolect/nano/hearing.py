@@ -38,6 +38,8 @@ from idiolect.nano.spelling import spelling, to_rows
 from idiolect.nano.stage import (
     Pace,
     Scores,
+    device_at_hand,
+    halved,
     run_stage,
     step_generator,
     weights_to_begin_with,
@@ -83,12 +85,12 @@ def train_hearing(
     begun = weights_to_begin_with(folder, f"{SEMANTIC_DIR}/{WEIGHTS_FILE}")
     semantic = begun.parent if begun else encoder_folder / SEMANTIC_DIR
     ear = Ear(semantic, config.codec.read_layer, features.stats)
-    ear.requires_grad_(requires_grad=True)
+    ear.to(device_at_hand()).requires_grad_(requires_grad=True)
     texts = [spelling(u.text, u.language) for u in read_manifest(manifest)]
     optimizer = torch.optim.AdamW(
         ear.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
-    codec = frozen_codec(codec_folder, config.codec.dims)
+    codec = frozen_codec(codec_folder, config.codec.dims).to(device_at_hand())
     step = hearing_step(features, texts, codec, ear, optimizer, config)
     run_stage("hearing", folder, {"ear": ear, "optimizer": optimizer}, step, config.pace)
     read_layer = config.codec.read_layer
@@ -107,17 +109,19 @@ def hearing_step(
     targets = [torch.tensor(to_rows(text)) for text in texts]
     lengths = np.diff(features.ends, prepend=0).tolist()
     batches = Batches(lengths, config.batch_sec, config.pace.seed)
+    device = ear.mean.device
 
     def step(number: int) -> Scores:
         indices = batches.of_step(number)
         chance = step_generator(config.pace.seed, number)
         kind = KINDS[int(torch.randint(len(KINDS), (), generator=chance))]
-        x, lens = features.batch(indices, noisy=kind == "noisy")
-        mask = torch.arange(x.shape[1]) < lens[:, None]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        x, lens = (rows.to(device) for rows in features.batch(indices, noisy=kind == "noisy"))
+        mask = torch.arange(x.shape[1], device=device) < lens[:, None]
+        noise = step_generator(config.pace.seed, number, device)
+        with halved(device):
             if kind == "rebuilt":
                 x = _rebuilt(codec, x, lens, mask)
-            logits = ear(disturbed(x, lens, config, chance), mask)
+            logits = ear(disturbed(x, lens, config, noise), mask)
         loss = ctc_loss(logits, lens, [targets[index] for index in indices])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
@@ -131,11 +135,11 @@ def hearing_step(
 def disturbed(x: Tensor, lens: Tensor, config: HearingConfig, chance: torch.Generator) -> Tensor:
     """Return features ``[B, T, F]`` with noise, and some spans of frames at their mean, 0."""
     B, T, _ = x.shape
-    level = config.noise * torch.rand(B, 1, 1, generator=chance)
-    x = x + level * torch.randn(x.shape, generator=chance)
-    frame = torch.arange(T)
+    level = config.noise * torch.rand(B, 1, 1, generator=chance, device=x.device)
+    x = x + level * torch.randn(x.shape, generator=chance, device=x.device)
+    frame = torch.arange(T, device=x.device)
     for _ in range(config.masks):
-        width, start = torch.rand(2, B, 1, generator=chance)
+        width, start = torch.rand(2, B, 1, generator=chance, device=x.device)
         first = start * lens[:, None]
         masked = (frame >= first) & (frame < first + width * config.masked_frames)
         x = x * ~masked[..., None]

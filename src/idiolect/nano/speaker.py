@@ -36,7 +36,15 @@ from idiolect.models.config import SpeakerDims
 from idiolect.models.published import SPEAKER_FILE
 from idiolect.models.speaker import CampPlus
 from idiolect.nano.clips import Clips
-from idiolect.nano.stage import Pace, Part, Scores, run_stage, step_generator
+from idiolect.nano.stage import (
+    Pace,
+    Part,
+    Scores,
+    device_at_hand,
+    halved,
+    run_stage,
+    step_generator,
+)
 
 LIKENESS_FILE = "likeness.pth"
 NOISE_SEC = 30
@@ -139,21 +147,25 @@ def train_speaker(
         TrainingError: The loss is not finite.
     """
     torch.manual_seed(config.pace.seed)
+    device = device_at_hand()
     pool = VoicePool.of(clips, config.factors)
     encoder = CampPlus(dims).train()
     head = MarginHead(len(pool.voices), dims.embedding_dim)
     likeness = None if teacher is None else _kept_likeness(teacher, pool, config, folder)
     if likeness is not None:
         head.place(likeness)
+        likeness = likeness.to(device)
+    encoder, head = encoder.to(device), head.to(device)
     learnt = [*encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(learnt, lr=0.0, weight_decay=config.weight_decay)
 
     def step(number: int) -> Scores:
         chance = _chance(config.pace.seed, number)
         voices = chance.integers(len(pool.voices), size=config.batch_crops)
-        fbank = _heard(pool, voices, config, chance)
+        fbank = _heard(pool, voices, config, chance).to(device)
         margin = config.margin * min(1.0, 3 * number / config.pace.total_steps)
-        scores = _learn(encoder, head, fbank, torch.from_numpy(voices), likeness, margin, config)
+        labels = torch.from_numpy(voices).to(device)
+        scores = _learn(encoder, head, fbank, labels, likeness, margin, config)
         nn.utils.clip_grad_norm_(learnt, config.grad_clip)
         optimizer.step()
         optimizer.zero_grad()
@@ -278,7 +290,7 @@ def _learn(
     config: SpeakerConfig,
 ) -> dict[str, float]:
     """Add the gradients of a batch; return its losses."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with halved(fbank.device):
         raw = encoder(fbank)
     embeddings = F.normalize(raw.float(), dim=1)
     cosines = head(embeddings, voices, margin)
@@ -296,7 +308,7 @@ def _learn(
 
 def _doubles(likeness: Tensor, voices: Tensor, limit: float) -> Tensor:
     """Return ``[B, C]``, True where another voice is the own one by another name."""
-    is_other = voices[:, None] != torch.arange(len(likeness))
+    is_other = voices[:, None] != torch.arange(len(likeness), device=voices.device)
     return is_other & (likeness[voices] > limit)
 
 
@@ -380,7 +392,7 @@ def likeness_of_voices(teacher: nn.Module, pool: VoicePool, config: SpeakerConfi
         chance = _chance(config.pace.seed, -1 - voice)
         crops = [pool.crop(voice, num_samples, chance) for _ in range(config.teacher_crops)]
         bands = _bands_of(torch.stack(crops))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with halved(bands.device):
             heard = teacher(bands - bands.mean(dim=1, keepdim=True)).float()
         centres.append(F.normalize(heard, dim=1).mean(0))
     directions = F.normalize(torch.stack(centres), dim=1)

@@ -128,9 +128,21 @@ def weights_to_begin_with(folder: Path, name: str) -> Path | None:
     return path if path.is_file() and not (folder / STATE_FILE).exists() else None
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """Return the source of chance of one step."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+def device_at_hand() -> torch.device:
+    """Return what a stage learns on: the GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def halved(device: torch.device) -> torch.autocast:
+    """Return the context in which the networks of a stage compute in bfloat16 on ``device``."""
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def step_generator(
+    seed: int, step: int, device: torch.device | str | None = None
+) -> torch.Generator:
+    """Return the source of chance of one step, on the CPU unless a device is named."""
+    return torch.Generator(device or "cpu").manual_seed(seed * 1_000_003 + step)
 
 
 def running_average(module: nn.Module, decay: float) -> AveragedModel:

@@ -67,7 +67,7 @@ def _attention(block: Any, x: Tensor, mask: Tensor) -> Tensor:
     qkv = F.linear(x, weight, bias).view(B, T, 3, block.num_heads, block.head_size)
     q, k, v = qkv.permute(2, 0, 3, 1, 4).flatten(1, 2).unbind(0)  # [B * H, T, D]
     table = block.distance_embedding.weight.to(q.dtype)
-    bias = torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, -torch.inf)
+    bias = q.new_zeros(mask.shape).masked_fill_(~mask, -torch.inf)
     mixed: Tensor = _RelativeKeyAttention.apply(  # type: ignore[no-untyped-call]  # in torch
         q * block.scaling, k, v, table, bias, block.left_max_position_embeddings
     )
@@ -88,7 +88,7 @@ class _RelativeKeyAttention(torch.autograd.Function):
         scores = torch.bmm(q, k.mT)
         scores += _skewed(q @ table.mT, left)
         scores.view(len(bias), -1, T, T).add_(bias[:, None, None])
-        weights = scores.softmax(dim=-1)
+        weights = scores.softmax(dim=-1, dtype=scores.dtype)
         out = torch.bmm(weights, v)
         ctx.save_for_backward(q, k, v, table, weights, out)
         ctx.left = left

@@ -46,6 +46,8 @@ from idiolect.nano.stage import (
     Part,
     Scores,
     averaged_weights,
+    device_at_hand,
+    halved,
     run_stage,
     running_average,
     step_generator,
@@ -142,7 +144,8 @@ class PieceSource:
 
     def __init__(self, clips: Clips, config: VocoderConfig) -> None:
         self._clips, self._config = clips, config
-        self._to_mel = LogMel(MelDims())
+        self._device = device_at_hand()
+        self._to_mel = LogMel(MelDims()).to(self._device)
         self._hop = self._to_mel.dims.hop_length
         by_speaker: dict[str, list[int]] = defaultdict(list)
         for index, utterance in enumerate(clips.utterances):
@@ -157,34 +160,39 @@ class PieceSource:
 
     def draw(self, generator: torch.Generator) -> Pieces:
         """Return a batch."""
-        pieces = [self._piece(generator) for _ in range(self._config.batch_size)]
-        mels, waves = zip(*pieces, strict=True)
-        return Pieces(torch.stack(mels), torch.stack(waves))
+        return self.pieces([self._place(generator) for _ in range(self._config.batch_size)])
 
-    def _piece(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _place(self, generator: torch.Generator) -> tuple[int, int]:
         indices = self._by_speaker[_below(len(self._by_speaker), generator)]
         index = indices[_below(len(indices), generator)]
         frames = self._clips.num_samples(index) // self._hop
-        first = _below(frames - self._config.frames + 1, generator)
-        return self.piece(index, first)
+        return index, _below(frames - self._config.frames + 1, generator)
 
-    def piece(self, index: int, first: int) -> tuple[Tensor, Tensor]:
-        """Return the mel ``[M, T]`` and the wave ``[N]`` of clip ``index`` from frame ``first``."""
-        wave = self._clips.wave(index)
-        last, hop = first + self._config.frames, self._hop
-        start = max(0, first - CONTEXT_FRAMES)
-        around = wave[start * hop : (last + CONTEXT_FRAMES) * hop]
-        mel = self._to_mel(around[None])[0, :, first - start :][:, : self._config.frames]
-        return mel, wave[first * hop : last * hop]
+    def pieces(self, places: Sequence[tuple[int, int]]) -> Pieces:
+        """Return the pieces of clips at ``places``: each a clip and its first mel frame."""
+        around = torch.stack([self._around(*place) for place in places]).to(self._device)
+        context, frames = CONTEXT_FRAMES, self._config.frames
+        mel = self._to_mel(around)[..., context : context + frames]
+        return Pieces(mel, around[:, context * self._hop :][:, : frames * self._hop])
+
+    def _around(self, index: int, first: int) -> Tensor:
+        """Return a piece and its context, ``[N]``; clips go on mirrored, as analysis has it."""
+        margin = CONTEXT_FRAMES * self._hop
+        wave = F.pad(self._clips.wave(index)[None], (margin, margin), mode="reflect")[0]
+        end = first + self._config.frames + 2 * CONTEXT_FRAMES
+        return wave[first * self._hop : end * self._hop]
 
 
 def blur(mel: Tensor, config: VocoderConfig, generator: torch.Generator) -> Tensor:
-    """Return ``mel`` ``[B, M, T]`` with some of its samples noisy and smooth in time."""
-    shape = (len(mel), 1, 1)
-    chosen = torch.rand(shape, generator=generator) < config.blurred_share
-    side = 0.3 * torch.rand(shape, generator=generator)
-    level = config.noise * torch.rand(shape, generator=generator)
-    noise = level * torch.randn(mel.shape, generator=generator)
+    """Return ``mel`` ``[B, M, T]`` with some of its samples noisy and smooth in time.
+
+    ``generator`` is on the device of ``mel``.
+    """
+    shape, device = (len(mel), 1, 1), mel.device
+    chosen = torch.rand(shape, generator=generator, device=device) < config.blurred_share
+    side = 0.3 * torch.rand(shape, generator=generator, device=device)
+    level = config.noise * torch.rand(shape, generator=generator, device=device)
+    noise = level * torch.randn(mel.shape, generator=generator, device=device)
     wide = F.pad(mel, (1, 1), mode="replicate")
     smooth = (1 - 2 * side) * mel + side * (wide[..., :-2] + wide[..., 2:])
     return torch.where(chosen, smooth + noise, mel)
@@ -199,7 +207,8 @@ class SpectrumLoss(torch.nn.Module):
 
     def forward(self, fake: Tensor, real: Tensor) -> Tensor:
         """Return the mean over resolutions, for waves ``[B, N]``."""
-        return torch.stack([_distance(fake, real, window) for window in self.windows]).mean()
+        windows = [window.to(fake.device) for window in self.windows]
+        return torch.stack([_distance(fake, real, window) for window in windows]).mean()
 
 
 def _distance(fake: Tensor, real: Tensor, window: Tensor) -> Tensor:
@@ -218,14 +227,18 @@ class Lesson:
             torch.manual_seed(config.pace.seed)
             self.generator = BigVgan(config.dims)
             self.critics = Critics(config.critics)
-        speed_up(self.generator)
+        self._device = device_at_hand()
+        self.generator.to(self._device)
+        self.critics.to(self._device)
+        if self._device.type == "cpu":
+            speed_up(self.generator)
         self._average = running_average(self.generator, config.average_decay)
         self._optimizer = torch.optim.AdamW(self.generator.parameters(), betas=BETAS)
         self._critic_optimizer = torch.optim.AdamW(
             [{"params": list(self.critics.parameters()), "rate_scale": config.critic_rate}],
             betas=BETAS,
         )
-        self._to_mel = LogMel(MelDims())
+        self._to_mel = LogMel(MelDims()).to(self._device)
         self._spectrum_loss = SpectrumLoss(config.resolutions)
         self.parts: dict[str, Part] = {
             "generator": self.generator,
@@ -245,8 +258,8 @@ class Lesson:
         config, chance = self._config, step_generator(self._config.pace.seed, number)
         mel, real = self._pieces.draw(chance)
         if number >= config.blur_from:
-            mel = blur(mel, config, chance)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mel = blur(mel, config, step_generator(config.pace.seed, number, self._device))
+        with halved(self._device):
             made = self.generator.unclamped(mel)[:, 0]
         # The losses stop here: each pays for its own way back to the wave once.
         fake = made.detach().float().requires_grad_()
@@ -276,7 +289,7 @@ class Lesson:
         pass less each.
         """
         parameters = list(self.critics.parameters())
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with halved(self._device):
             of_real, of_fake = self.critics(real), self.critics(fake)
         critic = critic_loss(of_real, of_fake)
         gradients = torch.autograd.grad(critic, parameters, retain_graph=True)

@@ -36,6 +36,8 @@ from idiolect.nano.stage import (
     Part,
     Scores,
     averaged_weights,
+    device_at_hand,
+    halved,
     run_stage,
     running_average,
     step_generator,
@@ -136,9 +138,11 @@ def train_voice(lessons: Lessons, dims: GptDims, folder: Path, config: VoiceConf
     gpt = UnifiedVoice(dims, dropout=config.dropout).train()
     if begun := weights_to_begin_with(folder, GPT_FILE):
         load_weights(gpt, load_checkpoint(begun)[0], where=begun)
-    average = running_average(gpt, AVERAGE_DECAY)
-    speed_up(gpt)
-    optimizer = make_optimizer(gpt, weight_decay=config.weight_decay, device=torch.device("cpu"))
+    device = device_at_hand()
+    average = running_average(gpt.to(device), AVERAGE_DECAY)
+    if device.type == "cpu":
+        speed_up(gpt)
+    optimizer = make_optimizer(gpt, weight_decay=config.weight_decay, device=device)
     schedule, guide = _Schedule(lessons, config), Guide(gpt, config.guide)
 
     def step(number: int) -> Scores:
@@ -172,15 +176,17 @@ def learn(
     guide_weight: float,
 ) -> Scores:
     """Add the gradient of ``batch`` to ``gpt``; return the losses of a token, in nats."""
+    device = next(gpt.parameters()).device
     laid_out = make_batch([_sample(lesson, lessons, gpt.dims) for lesson in batch], gpt.dims)
-    features, lens = _prompts(batch, lessons, config, generator)
+    counts = count_labels([laid_out])
+    laid_out = laid_out.to(device)
+    features, lens = (rows.to(device) for rows in _prompts(batch, lessons, config, generator))
     said = torch.from_numpy(np.concatenate([lessons.said(lesson.target) for lesson in batch]))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with halved(device):
         latents = gpt.speaker_latents(features, lens)
         emotion = gpt.emotion_vector(features, lens)
         sums = loss_sums(gpt, replace(laid_out, latents=latents, emotion=emotion))
-        astray = guide.loss(laid_out, said) if guide_weight else torch.zeros(())
-    counts = count_labels([laid_out])
+        astray = guide.loss(laid_out, said.to(device)) if guide_weight else torch.zeros(())
     loss = mean_loss(sums.text, sums.codes, counts, config.weights) + guide_weight * astray
     loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
     return {
