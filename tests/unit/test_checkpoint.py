@@ -17,6 +17,7 @@ from idiolect.models.checkpoint import (
     save_checkpoint,
     shape_differences,
     transfer_vocabulary,
+    weights_digest,
 )
 
 HEADER = CheckpointHeader(
@@ -229,6 +230,15 @@ def test_weights_of_another_network_are_refused_with_three_differences(tmp_path)
         load_weights(module, {}, where="m.pth")
 
     assert caught.value.problem.count("not in the file") == 3
+
+
+def test_the_digest_of_weights_tells_any_change_and_nothing_else():
+    layer, copy = torch.nn.Linear(300, 300), torch.nn.Linear(300, 300)
+    copy.load_state_dict(layer.state_dict())
+    assert weights_digest(layer) == weights_digest(copy)
+    with torch.no_grad():
+        copy.weight[7, 7] += 1e-6
+    assert weights_digest(layer) != weights_digest(copy)
 
 
 def test_rows_follow_their_piece_and_the_last_row_stays_last():

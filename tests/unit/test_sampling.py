@@ -260,6 +260,19 @@ def test_a_finished_row_of_a_batch_is_filled_with_stops(model):
         assert set(row[count:]) <= {STOP}
 
 
+@pytest.mark.parametrize("num_beams", [1, 3])
+@pytest.mark.parametrize("do_sample", [False, True])
+def test_the_start_code_is_never_said_however_likely(model, num_beams, do_sample):
+    model = biased(model, {**NEVER_STOP, model.dims.start_code: 50.0})
+    chosen = SamplingSettings(
+        do_sample=do_sample, num_beams=num_beams, repetition_penalty=1.0, max_codes=6
+    )
+
+    found = generate(model, random_prefix(model), TEXT, chosen, torch.Generator().manual_seed(0))
+
+    assert model.dims.start_code not in found.codes
+
+
 def test_a_model_in_training_mode_does_not_decode(model):
     with pytest.raises(ValueError, match="training mode"):
         generate(model.train(), random_prefix(model), TEXT, GREEDY)

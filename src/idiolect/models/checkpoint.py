@@ -7,6 +7,7 @@ what made it. A published file has no header and may be the bare mapping of tens
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 import unicodedata
@@ -207,6 +208,15 @@ def save_tensors(path: Path, content: object) -> None:
         except RuntimeError as error:
             # Closing the archive fails too, and hides why it could not be written.
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Return the SHA-256 of all tensors of ``module``: whoever computes it, and with what."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def shapes_of(weights: Mapping[str, Tensor]) -> Shapes:

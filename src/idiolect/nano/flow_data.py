@@ -28,6 +28,7 @@ from idiolect.base.errors import TrainingError
 from idiolect.base.files import atomic_path, read_json, write_json
 from idiolect.base.hashes import sha256_file, sha256_text
 from idiolect.base.progress import track
+from idiolect.models.checkpoint import weights_digest
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.speaker import CampPlus
 from idiolect.nano.clips import Clips
@@ -146,8 +147,7 @@ def clip_styles(speaker: CampPlus, clips: Clips, folder: Path, name: str) -> Ten
 
     They are kept in ``folder`` under ``name``, and computed again for another network.
     """
-    sums = [float(tensor.double().abs().sum()) for tensor in speaker.state_dict().values()]
-    key = sha256_text(repr([sums, clips.ends]))
+    key = sha256_text(f"{weights_digest(speaker)} {clips.ends}")
 
     def rows() -> Iterator[NDArray[Any]]:
         for index in range(len(clips)):
@@ -166,8 +166,7 @@ def clip_latents(gpt: UnifiedVoice, lessons: Lessons, folder: Path, name: str) -
     have no rows, and of the others only one in :data:`STATES_OF_ONE_IN` has. They are kept in
     ``folder`` under ``name``, and computed again for another GPT.
     """
-    sums = [float(tensor.double().abs().sum()) for tensor in gpt.state_dict().values()]
-    key = sha256_text(repr([sums, lessons.frames.ends]))
+    key = sha256_text(f"{weights_digest(gpt)} {lessons.frames.ends}")
 
     def rows() -> Iterator[NDArray[Any]]:
         numbers = np.random.default_rng(0)

@@ -18,6 +18,7 @@ from idiolect.audio.resample import resample_22k_to_16k
 from idiolect.base.files import atomic_path, read_json, write_json
 from idiolect.base.hashes import sha256_file, sha256_text
 from idiolect.base.progress import track
+from idiolect.models.checkpoint import weights_digest
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.semantic import SemanticEncoder
 from idiolect.nano.clips import Clips
@@ -67,7 +68,8 @@ def open_frames(
         folder: Where they are kept.
     """
     index_path = folder / f"{manifest.stem}.frames.json"
-    made_of = sha256_text(sha256_file(manifest) + _digest(encoder) + _digest(codec))
+    digests = (sha256_file(manifest), weights_digest(encoder), weights_digest(codec))
+    made_of = sha256_text(" ".join(digests))
     if not (index_path.exists() and read_json(index_path)["made_of"] == made_of):
         folder.mkdir(parents=True, exist_ok=True)
         _compute(sounds, encoder, codec, folder / manifest.stem)
@@ -115,8 +117,3 @@ def _compute(sounds: Sounds, encoder: SemanticEncoder, codec: SemanticCodec, ste
 
 def _paths(stem: Path) -> tuple[Path, Path]:
     return stem.with_suffix(".features.f16"), stem.with_suffix(".codes.i16")
-
-
-def _digest(module: torch.nn.Module) -> str:
-    sums = [float(tensor.double().abs().sum()) for tensor in module.state_dict().values()]
-    return sha256_text(repr(sums))

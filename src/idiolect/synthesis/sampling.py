@@ -253,6 +253,7 @@ class _Decoder:
         self.cache = KeyValueCache(model.dims.num_layers, prompt.shape[1] + 1 + max_codes)
         self.positions = decode_positions(1 + max_codes, prompt.device)
         self.num_inputs = 0
+        self._start_code = self.positions.new_tensor([model.dims.start_code])
 
     def start(self) -> Tensor:
         """Return the logits of the first code, ``[B, V]`` float32."""
@@ -262,6 +263,10 @@ class _Decoder:
     def step(self, codes: Tensor) -> Tensor:
         """Return the logits behind ``codes`` ``[R]``, ``[R, V]`` float32."""
         return self._advance(self._embed(codes[:, None]))
+
+    def speakable(self, scores: Tensor) -> Tensor:
+        """Return ``scores`` ``[R, V]`` without the start code: it is never said, nor heard."""
+        return scores.index_fill(-1, self._start_code, -math.inf)
 
     def seen(self) -> Tensor:
         """Return the history before the first code as a mask ``[B, V]``."""
@@ -290,7 +295,7 @@ def _sample(decoder: _Decoder, settings: SamplingSettings, draw: Draw) -> Genera
     is_open = seen.new_ones(len(seen))
     taken: list[Tensor] = []
     while True:
-        scores = process_scores(logits, seen, settings)
+        scores = process_scores(decoder.speakable(logits), seen, settings)
         choice = draw(scores.softmax(-1), 1)[:, 0] if settings.do_sample else scores.argmax(-1)
         choice = choice.where(is_open, stop)
         taken.append(choice)
@@ -315,7 +320,8 @@ def _search(decoder: _Decoder, settings: SamplingSettings, draw: Draw) -> Genera
     codes = decoder.positions.new_empty(num_beams, 0)  # [R, n]
     pool = _Hypotheses(num_beams, settings.length_penalty)
     while True:
-        scores = process_scores(logits.log_softmax(-1), seen, settings) + totals[:, None]
+        scores = decoder.speakable(logits.log_softmax(-1))
+        scores = process_scores(scores, seen, settings) + totals[:, None]
         chosen = _choose_beams(scores, codes, pool, stop=stop, settings=settings, draw=draw)
         codes = torch.cat([codes[chosen.parents], chosen.codes[:, None]], dim=1)
         totals = chosen.totals
