@@ -52,6 +52,9 @@ class TrainCommand:
     """Folder of Kokoro's model, for its voices; see recipes/nano/README.md."""
     teacher: Path | None = None
     """Weights of CAM++, to teach the speaker encoder which voices are alike."""
+    minutes: float | None = None
+    """Give each stage that learns so many minutes at most: its learning rate falls within them, and
+    the same command goes on. By default a stage takes the steps that the preset has for it."""
     start: Path | None = None
     """A nano base to go on from, instead of from zero; nano is the one that comes with the package.
     Its encoder, codec and speaker encoder stay as they are, unless --stage names them."""
@@ -146,9 +149,10 @@ def _new(command: NewCommand) -> None:
 def _train(command: TrainCommand) -> None:
     from idiolect.nano.recipe import RECIPES, Run, train_nano
 
+    recipe = RECIPES[command.preset]()
     run = Run(
         command.dir,
-        RECIPES[command.preset](),
+        recipe if command.minutes is None else recipe.within(command.minutes),
         kokoro_dir=command.kokoro_dir,
         teacher=command.teacher,
         start=None if command.start is None else base_path(command.start),

@@ -7,7 +7,7 @@ alone once it is done. A stage reads what earlier ones left on disk, never a sta
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -76,6 +76,15 @@ class Recipe:
     )
     joint_steps: int = 600
     """Steps that the flow takes with the GPT's states, behind those without."""
+
+    def within(self, minutes: float) -> Recipe:
+        """Return the recipe with so much time for a run of each stage that learns."""
+        configs = {
+            part.name: replace(value, pace=replace(value.pace, minutes=minutes))
+            for part in fields(self)
+            if hasattr(value := getattr(self, part.name), "pace")
+        }
+        return replace(self, **configs)
 
 
 def _fast() -> Recipe:

@@ -53,13 +53,16 @@ class Pace:
     warmup_steps: int = 200
     seed: int = 0
     save_every_sec: float = 120.0
+    minutes: float = math.inf
+    """A run of the stage ends behind so many, whatever its step, and learns slowest then."""
 
-    def rate_at(self, step: int) -> float:
-        """Return the learning rate of ``step``, which counts from 1."""
+    def rate_at(self, step: int, spent_min: float = 0.0) -> float:
+        """Return the learning rate of ``step``, which counts from 1, so far into the run."""
         if step <= self.warmup_steps:
             return self.learning_rate * step / self.warmup_steps
         done = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
-        return self.learning_rate * (0.55 + 0.45 * math.cos(math.pi * min(1.0, done)))
+        done = min(1.0, max(done, spent_min / self.minutes))
+        return self.learning_rate * (0.55 + 0.45 * math.cos(math.pi * done))
 
 
 def run_stage(
@@ -86,13 +89,16 @@ def run_stage(
     if first > pace.total_steps:
         return
     log = _Log(name, folder, pace)
-    saved = time.monotonic()
+    began = saved = time.monotonic()
     done = first - 1
     try:
         with progress(name, pace.total_steps, unit="steps", reports_itself=True) as advance:
             advance(done)
             for number in range(first, pace.total_steps + 1):
-                _set_rate(parts, pace.rate_at(number))
+                spent_min = (time.monotonic() - began) / 60
+                if spent_min >= pace.minutes:
+                    break
+                _set_rate(parts, pace.rate_at(number, spent_min))
                 log.take(number, step(number))
                 done = number
                 advance(1)
@@ -178,7 +184,7 @@ class _Log:
         self._pace = pace
         self._sums: dict[str, float] = {}
         self._steps = 0
-        self._since = time.monotonic()
+        self._began = self._since = time.monotonic()
 
     def take(self, step: int, scores: Scores) -> None:
         """Add the scores of ``step``; write a line when it is time."""
@@ -198,8 +204,10 @@ class _Log:
         if not self._steps:
             return
         means = {key: total / self._steps for key, total in self._sums.items()}
-        pace_sec = (time.monotonic() - self._since) / self._steps
-        left = format_duration(pace_sec * (self._pace.total_steps - step))
+        now = time.monotonic()
+        pace_sec = (now - self._since) / self._steps
+        left_sec = pace_sec * (self._pace.total_steps - step)
+        left = format_duration(min(left_sec, self._began + 60 * self._pace.minutes - now))
         text = "  ".join(f"{key} {value:.4g}" for key, value in means.items())
         get_logger().info(f"{self._name} {step}/{self._pace.total_steps}  {text}  {left} left")
         line = {"step": step, "step_sec": pace_sec, **means}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,22 @@ def test_the_rate_rises_then_falls_to_a_tenth():
     assert pace.rate_at(5) == pytest.approx(0.5)
     assert pace.rate_at(10) == pytest.approx(1.0)
     assert pace.rate_at(100) == pytest.approx(0.1)
+
+
+def test_in_minutes_the_rate_falls_by_the_clock_too():
+    pace = Pace(total_steps=10**6, learning_rate=1.0, warmup_steps=10, minutes=20)
+    assert pace.rate_at(50, spent_min=10) == pytest.approx(0.55)
+    assert pace.rate_at(60, spent_min=20) == pytest.approx(0.1)
+
+
+def test_a_run_in_minutes_ends_with_them_and_the_next_goes_on(tmp_path: Path):
+    first, second = Line(), Line()
+    hurried = replace(PACE, total_steps=10**9, minutes=0.02)
+
+    run_stage("line", tmp_path, first.parts, first.step, hurried)
+    run_stage("line", tmp_path, second.parts, second.step, hurried)
+
+    assert second.taken[0] == first.taken[-1] + 1
 
 
 def test_measurements_are_kept_line_by_line(tmp_path: Path):
