@@ -1,7 +1,8 @@
 """The base that comes with the package speaks: what it says is understood, in the voice asked for.
 
 Its own recogniser listens, which is in the package; how many letters it and others hear wrong is in
-the card of the base. Here a reading must be nearer to its own text than to another one.
+the card of the base. Here a reading must be nearer to its own text than to another one, and
+not fall far behind what was measured when the base was made.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from idiolect.nano.scores import LetterErrors
 from idiolect.synthesis.pipeline import IndexTTS2
 
 LANGUAGES = ("en", "es")
+MOST_LETTERS_WRONG = {"en": 0.45, "es": 0.3}
+"""Half as many again as were heard wrong at first: other processors draw other codes."""
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,7 @@ def test_what_it_says_is_nearer_to_its_text_than_to_another(language, listener, 
     texts = [line for _, line in own]
     others = list(zip((sound for sound, _ in own), [*texts[1:], texts[0]], strict=True))
     assert errors(listener, own, language) < errors(listener, others, language) - 0.1
+    assert errors(listener, own, language) < MOST_LETTERS_WRONG[language]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
