@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from clips import write_clip
+from idiolect.audio.io import probe_audio
 from idiolect.base import places
 from idiolect.base.snapshot import BaseSnapshot
 from idiolect.cli.main import main
@@ -62,7 +63,8 @@ def test_it_speaks(project, capsys):
     code = main(["synth", "--base", "nano", "--voice", "voice.wav", "--text", "Hello.", *short])
 
     assert code == 0, capsys.readouterr().err
-    assert (project / "output.wav").stat().st_size > 1000
+    # Untaught weights end when they like, the taught ones are heard in test_trained_nano.py.
+    assert probe_audio(project / "output.wav").duration_sec > 0
 
 
 def test_it_asks_for_a_language_for_it_speaks_two(project, capsys):
