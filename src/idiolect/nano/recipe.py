@@ -78,7 +78,17 @@ class Recipe:
     """Steps that the flow takes with the GPT's states, behind those without."""
 
     def within(self, minutes: float) -> Recipe:
-        """Return the recipe with so much time for a run of each stage that learns."""
+        """Return the recipe with so much time for a run of each stage that learns.
+
+        Raises:
+            ConfigError: That is no time.
+        """
+        if not minutes > 0:
+            raise ConfigError(
+                f"a stage cannot learn in {minutes:g} minutes",
+                where="--minutes",
+                fix="give a number above 0",
+            )
         configs = {
             part.name: replace(value, pace=replace(value.pace, minutes=minutes))
             for part in fields(self)

@@ -63,6 +63,13 @@ def test_a_run_that_starts_from_a_base_finds_its_networks(base: Path, tmp_path: 
     assert not (tmp_path / "run/voice/state.pth").exists()
 
 
+@pytest.mark.parametrize("minutes", [0, -3, float("nan")])
+def test_a_stage_is_given_some_time(minutes):
+    assert RECIPES["fast"]().within(5).voice.pace.minutes == 5
+    with pytest.raises(ConfigError, match="--minutes"):
+        RECIPES["fast"]().within(minutes)
+
+
 def test_integers_keep_their_type():
     content = widened({"a": {"half": torch.ones(2, 2).half()}, "count": torch.tensor([3])})
     assert content["a"]["half"].dtype == torch.float32
