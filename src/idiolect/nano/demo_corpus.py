@@ -14,13 +14,16 @@ In the corpus          What it is
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 
 from idiolect.audio.io import Waveform
 from idiolect.base.files import atomic_path, copy_file, write_text
@@ -50,17 +53,21 @@ SENTENCES_FILE = "sentences.jsonl"
 REPLAY_DIR = "base_languages"
 REPLAY_FILE = "train.jsonl"
 
-NUM_CLIPS = 160
+NUM_CLIPS = 200
+SENTENCES_OF_A_CLIP = (1, 2, 3, 4)
+"""In turn: as with recordings of people, a clip may be a word or a breath long."""
 NUM_UNSEEN = 6
 NUM_PROBES = 4
 """Sentences of each language of the base."""
-NUM_REPLAYED = 24
+NUM_REPLAYED = 40
 """Clips of each language of the base."""
 SEED = 29
 """Other sentences than nano's own corpus has."""
-SUFFIX = ".ogg"
-QUALITY = 0.35
-"""Vorbis, 0 best to 1 smallest: about 6 kB a second."""
+SUFFIX = ".opus"
+OPUS_RATE = 24_000
+"""Hz; Opus has no 22 050."""
+OPUS_LEVEL = 0.92
+"""0 best to 1 smallest: about 25 kbit a second."""
 
 ONA = {"anna": (1.02, 1.0), "bernat": (0.91, 1.07), "carla": (1.1, 0.95), "dolors": (1.2, 0.88)}
 """Speaker to how fast Ona is played, and how fast she speaks: four speakers from one voice."""
@@ -144,7 +151,10 @@ def make_demo_corpus(folder: Path = CORPUS_DIR) -> None:
 
 
 def _recordings() -> Iterator[_Part]:
-    texts = covering_sentences(LANGUAGE, NUM_CLIPS, SEED)
+    sizes = list(islice(cycle(SENTENCES_OF_A_CLIP), NUM_CLIPS))
+    sentences = iter(covering_sentences(LANGUAGE, sum(sizes), SEED))
+    texts = [" ".join(islice(sentences, size)) for size in sizes]
+    random.Random(SEED).shuffle(texts)  # noqa: S311 -- sentences, not secrets
     for place, voice in enumerate(_ona_voices()):
         yield _Part(voice=voice, folder=RECORDINGS_DIR, texts=texts[place :: len(ONA)])
 
@@ -210,7 +220,7 @@ def _read(
     for number, (part, text) in enumerate(track(turns, "speaking", unit="clips"), start=1):
         wave = tidy(speak_with(engines[part.voice.engine], text, part.voice))
         name = f"{part.prefix}{part.voice.name}_{number:03d}{SUFFIX}"
-        write_ogg(folder / part.folder / name, wave)
+        write_opus(folder / part.folder / name, wave)
         clips.append(
             Utterance(
                 id=Path(name).stem,
@@ -225,16 +235,17 @@ def _read(
     return clips
 
 
-def write_ogg(path: Path, wave: Waveform) -> None:
-    """Write ``wave`` ``[T]`` at 22 050 Hz as Ogg Vorbis, whole or not at all."""
+def write_opus(path: Path, wave: Waveform) -> None:
+    """Write ``wave`` ``[T]`` at 22 050 Hz as Ogg Opus, whole or not at all."""
+    resampled = soxr.resample(wave, SAMPLE_RATE, OPUS_RATE)
     with atomic_path(path) as partial:
         soundfile.write(
             str(partial),
-            np.clip(wave, -1.0, 1.0),
-            SAMPLE_RATE,
+            np.clip(resampled, -1.0, 1.0),
+            OPUS_RATE,
             format="OGG",
-            subtype="VORBIS",
-            compression_level=QUALITY,
+            subtype="OPUS",
+            compression_level=OPUS_LEVEL,
         )
 
 

@@ -24,6 +24,7 @@ from idiolect.models.loading import s2mel_weights
 from idiolect.models.s2mel import AdaptiveNorm, FlowBatch, FlowDraw, LengthRegulator, S2Mel
 from idiolect.nano.flow_data import FlowData, FlowRows, FlowSampler
 from idiolect.nano.flow_swift import run_transformer
+from idiolect.nano.mel_ear import MelEar
 from idiolect.nano.stage import (
     Pace,
     Part,
@@ -58,6 +59,8 @@ class FlowConfig:
     what is said is decided early on the way from noise to mel: later the mel shows it anyway."""
     average_decay: float = 0.999
     """Of the running average of the weights, which is what is kept at the end."""
+    heard_weight: float = 0.05
+    """Of the loss by what the recogniser hears in the estimated mel."""
 
 
 def train_flow(
@@ -66,6 +69,7 @@ def train_flow(
     dims: S2MelDims,
     folder: Path,
     config: FlowConfig,
+    ear: MelEar | None = None,
 ) -> S2Mel:
     """Train the flow, or go on with it; return it with its averaged weights.
 
@@ -76,6 +80,7 @@ def train_flow(
         folder: Of the stage; gains ``s2mel.pth`` in the published form. Begins with the one that
             lies there, if there is no state of its own.
         config: Length, learning rate and batches.
+        ear: What the mels should be as clear to as true ones are; none is asked when None.
 
     Raises:
         CheckpointError: What lies there has other sizes.
@@ -85,7 +90,7 @@ def train_flow(
         torch.manual_seed(config.pace.seed)
         begun = weights_to_begin_with(folder, FLOW_FILE)
         network = load_flow(folder, dims) if begun else new_flow(dims, mean_mel(data))
-    stage = _FlowStage(network, data, embeddings, config)
+    stage = _FlowStage(network, data, embeddings, config, ear)
     run_stage("flow", folder, stage.parts(), stage.step, config.pace)
     result = stage.result()
     save_flow(folder, result)
@@ -208,9 +213,16 @@ class _FlowStage:
     """What a step changes, and the step."""
 
     def __init__(
-        self, network: S2Mel, data: FlowData, embeddings: Tensor, config: FlowConfig
+        self,
+        network: S2Mel,
+        data: FlowData,
+        embeddings: Tensor,
+        config: FlowConfig,
+        ear: MelEar | None,
     ) -> None:
         self.device = device_at_hand()
+        self.ear = None if ear is None else ear.to(self.device)
+        self.heard_weight = config.heard_weight
         self.network = network.to(self.device).train()
         self.average = running_average(network, config.average_decay)
         if self.device.type == "cpu":
@@ -252,13 +264,22 @@ class _FlowStage:
         draw = replace(draw, time=earlier(draw.time, self.time_shift))
         with halved(self.device):
             batch = flow_batch(self.network, self.embeddings, rows)
-            loss, _ = self.network.flow_loss(batch, draw)
+            loss, estimate = self.network.flow_loss(batch, draw)
+            heard = self._heard(batch, draw, estimate)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        (loss + self.heard_weight * heard).backward()  # type: ignore[no-untyped-call]  # untyped in torch
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
         self.optimizer.step()
         self.average.update_parameters(self.network)
-        return {"loss": loss.item(), "gradient": norm.item()}
+        return {"loss": loss.item(), "heard": heard.item(), "gradient": norm.item()}
+
+    def _heard(self, batch: FlowBatch, draw: FlowDraw, estimate: Tensor) -> Tensor:
+        """Return the ear's loss for where the straight path from here would end."""
+        if self.ear is None or draw.is_unconditional:
+            return torch.zeros((), device=self.device)
+        end = torch.lerp(estimate.float(), batch.mel, draw.time)
+        lens = batch.mel_lens - batch.prompt_lens
+        return self.ear.loss(end, batch.mel, batch.prompt_lens, lens)
 
     def _sampler(self, generator: torch.Generator) -> FlowSampler:
         wants_latents = torch.rand((), generator=generator).item() < LATENT_SHARE

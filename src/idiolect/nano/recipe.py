@@ -45,6 +45,7 @@ from idiolect.nano.folders import (
 from idiolect.nano.frames import Frames, open_frames
 from idiolect.nano.frozen import frozen_codec, frozen_encoder, frozen_speaker
 from idiolect.nano.hearing import HearingConfig, train_hearing
+from idiolect.nano.mel_ear import MelEar, fit_bands
 from idiolect.nano.pack import pack_base
 from idiolect.nano.sizes import LANGUAGES, NUM_CODES, VOCAB_SIZE, base_config
 from idiolect.nano.sounds import open_sounds
@@ -260,7 +261,9 @@ def _train_flow(run: Run, config: FlowConfig, gpt: UnifiedVoice | None = None) -
             latents=clip_latents(gpt, run.lessons, run.of(CACHE_DIR_OF_RUN), run.manifest.stem),
         )
     table = frozen_codec(run.of(CODEC_DIR)).embed(torch.arange(NUM_CODES)[None])[0]
-    train_flow(data, table, base_config().s2mel, run.of(FLOW_DIR), config)
+    sounds = open_sounds(run.manifest, run.of(ENCODER_DIR) / "cache")
+    ear = MelEar(run.of(ENCODER_DIR), run.of(CODEC_DIR), fit_bands(data.mels, sounds))
+    train_flow(data, table, base_config().s2mel, run.of(FLOW_DIR), config, ear)
 
 
 def _base(run: Run) -> None:

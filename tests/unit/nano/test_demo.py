@@ -347,7 +347,7 @@ def test_no_sentence_that_is_heard_was_learnt():
 
 def test_the_corpus_is_copied_once(tmp_path):
     count = copy_corpus(tmp_path)
-    copied = sorted((tmp_path / "data").rglob("*.ogg"))
+    copied = sorted((tmp_path / "data").rglob("*.opus"))
     times = [path.stat().st_mtime_ns for path in copied]
 
     assert copy_corpus(tmp_path) == count == len(list((CORPUS_DIR / "recordings").iterdir()))
