@@ -1,7 +1,7 @@
 """The finished base: what the stages left, in the published layout, at half the size, with a card.
 
-Tensors of two axes and more are float16 on disk; what is loaded is float32 again. Tables and
-matrices keep eleven bits that way; norms, biases and statistics are short and stay as they are.
+Numbers are float16 on disk, which keeps eleven bits of each; what is loaded is float32 again.
+Counts and places are int16.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ MOST_BYTES = 25_000_000
 """Of the whole base: it comes with the package."""
 MOST_FILE_BYTES = 15_000_000
 HALF_MAX = torch.finfo(torch.float16).max
+SHORT_MAX = torch.iinfo(torch.int16).max
 
 STAGE_FILES: Mapping[str, str] = MappingProxyType(
     {
@@ -209,15 +210,17 @@ def check_size(folder: Path) -> int:
 
 
 def halved(content: Any, *, where: Path) -> Any:
-    """Return ``content`` (tensors in mappings) with its large tensors in float16.
+    """Return ``content`` (tensors in mappings) in 16 bits a number.
 
     Raises:
         CheckpointError: A number is too large for that.
     """
     if isinstance(content, dict):
         return {name: halved(value, where=where) for name, value in content.items()}
-    if not isinstance(content, Tensor) or content.ndim < 2 or not content.is_floating_point():
+    if not isinstance(content, Tensor):
         return content
+    if not content.is_floating_point():
+        return content.short() if bool((content.abs() <= SHORT_MAX).all()) else content
     if not bool((content.abs() <= HALF_MAX).all()):
         raise CheckpointError(
             f"a tensor of shape {tuple(content.shape)} has a number that float16 cannot hold",
@@ -228,7 +231,7 @@ def halved(content: Any, *, where: Path) -> Any:
 
 
 def _pack_file(source: Path, target: Path) -> None:
-    """Write ``source`` to ``target``, its large tensors in float16."""
+    """Write ``source`` to ``target``, its tensors in 16 bits a number."""
     convert_file(source, target, lambda content: halved(content, where=source))
 
 

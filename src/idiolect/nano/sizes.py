@@ -86,7 +86,13 @@ CONFIG = _with(
         },
         "s2mel": {
             "style_encoder": {"dim": STYLE_DIM},
-            "length_regulator": {"channels": 96, "in_channels": FEATURE_DIM},
+            "length_regulator": {
+                "channels": 96,
+                "in_channels": FEATURE_DIM,
+                # Twice the published layers: with few codes, what a code sounds like lies with its
+                # neighbours, and two transformer layers do not look there by themselves.
+                "sampling_ratios": [1] * 8,
+            },
             "DiT": {"hidden_dim": 192, "num_heads": 3, "depth": 2, "content_dim": 96},
             "wavenet": {"hidden_dim": 128, "num_layers": 3, "p_dropout": 0.0},
             "gpt_layer_dims": [192, 128, 96, FEATURE_DIM],
