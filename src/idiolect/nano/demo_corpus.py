@@ -54,7 +54,7 @@ REPLAY_DIR = "base_languages"
 REPLAY_FILE = "train.jsonl"
 
 NUM_CLIPS = 200
-SENTENCES_OF_A_CLIP = (1, 2, 3, 4)
+SENTENCES_OF_A_CLIP = (1, 2, 2, 3)
 """In turn: as with recordings of people, a clip may be a word or a breath long."""
 NUM_UNSEEN = 6
 NUM_PROBES = 4
