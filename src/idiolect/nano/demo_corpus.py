@@ -18,7 +18,6 @@ import random
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +53,9 @@ REPLAY_DIR = "base_languages"
 REPLAY_FILE = "train.jsonl"
 
 NUM_CLIPS = 200
-SENTENCES_OF_A_CLIP = (1, 2, 2, 3)
-"""In turn: as with recordings of people, a clip may be a word or a breath long."""
+DRAWN_FOR_ONE = 2
+"""Sentences that are drawn for each that is read: the longer ones are. No clip has two, for nano
+has learnt to end with a sentence, and a pause is where a small model likes to stay."""
 NUM_UNSEEN = 6
 NUM_PROBES = 4
 """Sentences of each language of the base."""
@@ -151,9 +151,8 @@ def make_demo_corpus(folder: Path = CORPUS_DIR) -> None:
 
 
 def _recordings() -> Iterator[_Part]:
-    sizes = list(islice(cycle(SENTENCES_OF_A_CLIP), NUM_CLIPS))
-    sentences = iter(covering_sentences(LANGUAGE, sum(sizes), SEED))
-    texts = [" ".join(islice(sentences, size)) for size in sizes]
+    drawn = covering_sentences(LANGUAGE, DRAWN_FOR_ONE * NUM_CLIPS, SEED)
+    texts = sorted(drawn, key=len)[-NUM_CLIPS:]
     random.Random(SEED).shuffle(texts)  # noqa: S311 -- sentences, not secrets
     for place, voice in enumerate(_ona_voices()):
         yield _Part(voice=voice, folder=RECORDINGS_DIR, texts=texts[place :: len(ONA)])
