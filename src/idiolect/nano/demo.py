@@ -90,17 +90,17 @@ class DemoConfig:
     """How often training sees each pair."""
     batch_size: int = 8
     """Clips in one step of training."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 7e-4
     """Highest learning rate of training; the published base, far larger, wants 2e-5."""
-    dropout: float = 0.0
-    """Probability of dropping an activation in training; nano learnt without."""
+    dropout: float = 0.1
+    """Probability of dropping an activation in training."""
     vocab_size: int | None = None
     """Pieces of the tokenizer; of an extension, the most that is appended. By default 16 are
     appended for the corpus that comes with the program, and at most 12000 otherwise."""
     extend: bool = True
     """Extend the tokenizer of the base, so that its own languages stay; otherwise train one of the
     language alone."""
-    replay: float = 1.0
+    replay: float = 3.0
     """Weight of the clips of nano's own languages that come with the program in training, against
     forgetting; 0 leaves them out, and so does --real."""
     curve: int = 4

@@ -138,4 +138,5 @@ def fit_bands(mels: Ragged, sounds: Sounds) -> Tensor:
         x = x - x.mean(dim=0)
         square, cross = square + x.T @ x, cross + x.T @ bands
     ridge = RIDGE * square.diagonal().mean() * torch.eye(len(square))
-    return torch.linalg.solve(square + ridge, cross).float()
+    fitted: Tensor = torch.linalg.solve(square + ridge, cross)
+    return fitted.float()
