@@ -12,7 +12,6 @@ code frames, ``F`` the feature width.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from idiolect.models.checkpoint import load_tensors
 from idiolect.models.published import SEMANTIC_DIR
 from idiolect.nano.codec import STATS_FILE, Ear, heard_loss
 from idiolect.nano.flow_data import Ragged
-from idiolect.nano.recogniser import whole_encoder
+from idiolect.nano.frozen import frozen_encoder
 from idiolect.nano.sizes import READ_LAYER, base_config
 from idiolect.nano.sounds import Sounds
 from idiolect.nano.swift import hidden_states
@@ -48,10 +47,9 @@ class MelEar(nn.Module):
 
     def __init__(self, encoder_folder: Path, codec_folder: Path, to_bands: Tensor) -> None:
         super().__init__()
-        folder = encoder_folder / SEMANTIC_DIR
-        self.network: Any = whole_encoder(folder).network
-        self.network.encoder.layers = self.network.encoder.layers[:READ_LAYER]
-        self.behind = Ear(folder, READ_LAYER, load_tensors(codec_folder / STATS_FILE))
+        self.network = frozen_encoder(encoder_folder, codec_folder).network
+        stats = load_tensors(codec_folder / STATS_FILE)
+        self.behind = Ear(encoder_folder / SEMANTIC_DIR, READ_LAYER, stats)
         self.register_buffer("to_bands", to_bands)
 
     def forward(self, mel: Tensor, starts: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:

@@ -75,7 +75,7 @@ class Recipe:
     flow: FlowConfig = field(
         default_factory=lambda: FlowConfig(pace=Pace(total_steps=7500, learning_rate=1e-3))
     )
-    joint_steps: int = 600
+    joint_steps: int = 2500
     """Steps that the flow takes with the GPT's states, behind those without."""
 
     def within(self, minutes: float) -> Recipe:
