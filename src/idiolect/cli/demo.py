@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from idiolect.cli.surface import run_command
-from idiolect.nano.demo import DemoConfig, run_demo, told_in_short
+from idiolect.nano.demo import run_demo, told_in_short
+from idiolect.nano.demo_steps import DemoConfig
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "idiolect demo") -> int:

@@ -13,17 +13,17 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from idiolect.base.errors import EXIT_INTERRUPTED, ConfigError, DataError, UserError
+from idiolect.base.errors import EXIT_INTERRUPTED, DataError, UserError
 from idiolect.base.files import read_json, read_jsonl, write_json
 from idiolect.base.guard import check_output, files_of
 from idiolect.base.hashes import sha256_text
-from idiolect.base.places import SHIPPED_DIR, base_path
+from idiolect.base.places import SHIPPED_DIR
 from idiolect.base.snapshot import BaseSnapshot
 from idiolect.base.units import format_duration
 from idiolect.data.manifest import read_manifest, write_manifest
@@ -41,106 +41,37 @@ from idiolect.nano.demo_speech import (
     speak_all,
     write_texts,
 )
+from idiolect.nano.demo_steps import (
+    MANIFEST,
+    MODELS,
+    NAME,
+    RECORDINGS,
+    RUN,
+    SENTENCES,
+    SENTENCES_FILE,
+    SPOKEN,
+    DemoConfig,
+    Step,
+    absolute,
+    base_of,
+    base_step,
+    data_steps,
+    speaking_steps,
+    training_steps,
+)
 from idiolect.nano.encoder import HEAD_FILE
 from idiolect.nano.listeners import Listener, OwnListener
 from idiolect.registry.store import BASE_NAME
 
-RECORDINGS = Path("data/raw/catalan_audio")
-TRANSCRIPT = Path("data/raw/catalan_transcripts.txt")
-SENTENCES = Path("data/sentences")
-SENTENCES_FILE = "sentences.jsonl"
-REPLAY = Path("data/base_languages/train.jsonl")
-DATA = Path("data/catalan_dataset")
-MANIFEST = DATA / "train.jsonl"
-PAIRS = DATA / "train_paired.jsonl"
-TOKENIZER = Path("training/catalan/tokenizer/catalan_bpe")
-RUN = Path("training/catalan/checkpoints")
-MODELS = Path("models")
-NAME = "catalan"
-BASE = Path("checkpoints")
-SPOKEN = Path("spoken")
 REPORT = Path("report.html")
 SCORES = Path("scores.json")
 DONE = Path(".done.json")
 """What was finished: step to its fingerprint, and how long it took."""
 
-APPENDED_PIECES = 16
-"""To a tokenizer of nearly letters: what the new language writes, and little more."""
-OWN_PIECES = 12000
 MOST_SENTENCES = 6
 """Of the user's own recordings, that both models read."""
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoConfig:
-    """Where the demo is made, of what, and how it trains."""
-
-    dir: Path = Path("demo")
-    """Folder to make; the guide's folders appear below it."""
-    real: Path | None = None
-    """Folder of recordings with their transcript in it, to teach instead of the Catalan corpus
-    that comes with the program."""
-    language: str = "ca"
-    """Language of the recordings."""
-    base: Path | None = None
-    """Folder of the base to start from; a copy of nano in DIR/checkpoints when left out."""
-    epochs: int = 4
-    """How often training sees each pair."""
-    batch_size: int = 8
-    """Clips in one step of training."""
-    learning_rate: float = 7e-4
-    """Highest learning rate of training; the published base, far larger, wants 2e-5."""
-    dropout: float = 0.1
-    """Probability of dropping an activation in training."""
-    vocab_size: int | None = None
-    """Pieces of the tokenizer; of an extension, the most that is appended. By default 16 are
-    appended for the corpus that comes with the program, and at most 12000 otherwise."""
-    extend: bool = True
-    """Extend the tokenizer of the base, so that its own languages stay; otherwise train one of the
-    language alone."""
-    replay: float = 3.0
-    """Weight of the clips of nano's own languages that come with the program in training, against
-    forgetting; 0 leaves them out, and so does --real."""
-    curve: int = 4
-    """Checkpoints that are heard for the learning curve; 0 for none."""
-    seed: int = 1
-    """Seed of training and of the speech."""
-
-    def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            ConfigError: A value is out of range.
-        """
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ConfigError("nothing would be learnt", where="--epochs, --batch-size")
-        if self.curve < 0 or self.replay < 0:
-            raise ConfigError("a number below 0", where="--curve, --replay")
-        if self.language != "ca" and self.real is None:
-            raise ConfigError(
-                f"the corpus that comes with the program is not {self.language!r}",
-                where="--language",
-                fix="name your own recordings: --real DIR",
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One command of the guide."""
-
-    key: str
-    title: str
-    command: tuple[str, ...]
-    """Behind ``idiolect``, with paths from the demo's folder."""
-    product: Path
-    """What it leaves, from the demo's folder."""
-
-    @property
-    def line(self) -> str:
-        """The command as it is typed."""
-        return f"idiolect {shlex.join(self.command)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +109,7 @@ class DemoResult:
     @property
     def next_command(self) -> str:
         """What to type to go on by hand."""
-        base = "" if self.config.base is None else f" --base {_absolute(self.config.base)}"
+        base = "" if self.config.base is None else f" --base {absolute(self.config.base)}"
         return f"cd {shlex.quote(str(self.folder))} && idiolect webui --model-dir {MODELS}{base}"
 
 
@@ -200,14 +131,14 @@ def run_demo(config: DemoConfig, say: Say) -> DemoResult:
         say(f"{copy_corpus(folder)} Catalan clips are in {folder / RECORDINGS}")
     log = Progress(folder, say, made_of=_material(config, folder))
     if config.base is None:
-        log.do(_base_step(config))
+        log.do(base_step(config))
     snapshot = BaseSnapshot.take(_base_in(config, folder))
-    for step in _data_steps(config):
+    for step in data_steps(config):
         log.do(step)
     lines = _lines(config, folder)
-    for step in _training_steps(config):
+    for step in training_steps(config):
         log.do(step)
-    for step in _speaking_steps(config, lines):
+    for step in speaking_steps(config, lines):
         log.do(step)
     speeches, listener = _hear(config, folder, lines, log)
     clips = list(read_manifest(folder / MANIFEST))
@@ -305,104 +236,6 @@ def _material(config: DemoConfig, folder: Path) -> str:
     """Return what the recordings are known by: their names and sizes."""
     audio = folder / "data/raw" if config.real is None else config.real
     return "\n".join(f"{path.name} {path.stat().st_size}" for path in files_of(audio))
-
-
-def _base_step(config: DemoConfig) -> Step:
-    # A base with random weights shows that everything runs, where none comes with the package.
-    shipped = ("nano", "export", str(BASE))
-    random = ("nano", "new", str(BASE), "--seed", str(config.seed))
-    return Step(
-        key="base",
-        title="0. A base in the published layout",
-        command=shipped if SHIPPED_DIR.is_dir() else random,
-        product=BASE / "gpt.pth",
-    )
-
-
-def _data_steps(config: DemoConfig) -> Iterator[Step]:
-    """Yield what comes before training, in the guide's order."""
-    audio = RECORDINGS if config.real is None else config.real.resolve()
-    transcript = ("--transcript-file", str(TRANSCRIPT)) if config.real is None else ()
-    yield Step(
-        key="prepare",
-        title="1. Prepare the recordings",
-        command=(
-            *("prepare", "--audio-dir", str(audio), *transcript),
-            *("--output-manifest", str(MANIFEST), "--language", config.language),
-        ),
-        product=MANIFEST,
-    )
-    yield Step(
-        key="pairs",
-        title="2. Pairs of prompt and target",
-        command=("pairs", "--manifest", str(MANIFEST), "--output", str(PAIRS)),
-        product=PAIRS,
-    )
-    extension = ("--extend", str(_base_of(config) / "bpe.model")) if config.extend else ()
-    yield Step(
-        key="tokenizer",
-        title="3. Tokenizer",
-        command=(
-            *("tokenizer", "--manifest", str(MANIFEST), "--output-prefix", str(TOKENIZER)),
-            *("--vocab-size", str(_vocab_size(config)), *extension, "--overwrite"),
-        ),
-        product=Path(f"{TOKENIZER}.model"),
-    )
-
-
-def _vocab_size(config: DemoConfig) -> int:
-    if config.vocab_size is not None:
-        return config.vocab_size
-    is_small = config.extend and config.real is None
-    return APPENDED_PIECES if is_small else OWN_PIECES
-
-
-def _training_steps(config: DemoConfig) -> Iterator[Step]:
-    has_replay = config.replay > 0 and config.real is None
-    replay = ("--train-manifest", f"{REPLAY}@{config.replay:g}") if has_replay else ()
-    tokenizer = ("--tokenizer", f"{TOKENIZER}.model")
-    yield Step(
-        key="train",
-        title="4. Fine-tuning",
-        command=(
-            *("train", "--train-manifest", str(PAIRS), *replay),
-            *("--val-manifest", str(PAIRS.with_name("val_paired.jsonl")), *tokenizer),
-            *("--base-checkpoint", str(_base_of(config) / "gpt.pth"), "--output-dir", str(RUN)),
-            *("--epochs", str(config.epochs), "--batch-size", str(config.batch_size)),
-            *("--learning-rate", f"{config.learning_rate:g}"),
-            *("--dropout", f"{config.dropout:g}"),
-            *("--keep", str(max(3, config.curve)), "--seed", str(config.seed)),
-        ),
-        product=RUN / "best.pth",
-    )
-    yield Step(
-        key="install",
-        title="5. Install the best checkpoint",
-        command=(
-            *("install", "--checkpoint", str(RUN / "best.pth"), *tokenizer),
-            *("--output-name", NAME, "--output-dir", str(MODELS), "--force", *_base_flag(config)),
-        ),
-        product=MODELS / f"gpt_{NAME}.pth",
-    )
-
-
-def _speaking_steps(config: DemoConfig, lines: Sequence[Line]) -> Iterator[Step]:
-    """Yield the commands that say the sentences of the language by the base and by the model."""
-    own = [line for line in lines if line.language == config.language]
-    prompt = os.path.relpath(own[0].prompt, config.dir)
-    for label in (BASE_NAME, NAME):
-        model = ("--model", label) if label != BASE_NAME else ()
-        yield Step(
-            key=f"speak {label}",
-            title=f"6. Speak unseen sentences with {label if model else 'the base'}",
-            command=(
-                *("synth", *model, "--voice", prompt, *_base_flag(config)),
-                *("--text-file", str(SENTENCES / f"{config.language}.txt")),
-                *("--language", config.language, "--seed", str(config.seed)),
-                *("--output-dir", str(SPOKEN / label / config.language)),
-            ),
-            product=SPOKEN / label / config.language,
-        )
 
 
 def _lines(config: DemoConfig, folder: Path) -> list[Line]:
@@ -513,21 +346,8 @@ def scores_of(result: DemoResult) -> dict[str, Any]:
     }
 
 
-def _base_of(config: DemoConfig) -> Path:
-    """Return the base as the commands name it, from the demo's folder."""
-    return BASE if config.base is None else _absolute(config.base)
-
-
 def _base_in(config: DemoConfig, folder: Path) -> Path:
-    return folder / _base_of(config)
-
-
-def _base_flag(config: DemoConfig) -> tuple[str, ...]:
-    return () if config.base is None else ("--base", str(_absolute(config.base)))
-
-
-def _absolute(path: Path) -> Path:
-    return base_path(path).resolve()
+    return folder / base_of(config)
 
 
 def told_in_short(result: DemoResult) -> list[str]:

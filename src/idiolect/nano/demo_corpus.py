@@ -31,7 +31,8 @@ from idiolect.base.places import SHIPPED_DIR
 from idiolect.base.progress import track
 from idiolect.base.units import SAMPLE_RATE, format_duration
 from idiolect.data.manifest import Utterance, write_manifest
-from idiolect.nano.corpus import PICO_ENGLISH, PICO_SPANISH, tidy
+from idiolect.nano.corpus import tidy
+from idiolect.nano.corpus_plan import PICO_ENGLISH, PICO_SPANISH
 from idiolect.nano.demo_speech import PROMPT_KEY
 from idiolect.nano.engines import (
     ENGINE_LICENCES,

@@ -4,7 +4,11 @@ The published encoder heard 4.5 million hours; this one hears a few, so it is to
 Its middle layer then holds the sounds of speech, which is what features are taken for, and the
 whole of it with its head is a recogniser, by which the voice of nano is judged.
 
-``B`` is batch, ``T`` code frames of 20 ms, ``F`` the width, ``A`` the rows of the head.
+Spelling alone does not say when a sound is heard: the convolutions look back only, and a letter
+may come a tenth of a second late. So the middle layer must also sketch what sounds right now.
+
+``B`` is batch, ``T`` code frames of 20 ms, ``F`` the width, ``A`` the rows of the head, ``S`` the
+bands of the sketch.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from idiolect.audio.fbank import N_BANDS
+from idiolect.audio.fbank import N_BANDS, STACK
 from idiolect.base.files import atomic_path, write_json
 from idiolect.models.checkpoint import Weights, load_weights
 from idiolect.models.published import SEMANTIC_DIR
@@ -41,6 +45,8 @@ WEIGHTS_FILE = "model.safetensors"
 HEAD_FILE = "ctc_head.safetensors"
 ALPHABET_FILE = "ctc_alphabet.json"
 CLIP_NORM = 1.0
+SKETCH_BANDS = 16
+"""Few: the shape of a sound, and little of the voice that makes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,25 +61,27 @@ class EncoderConfig:
     read_layer: int = READ_LAYER
     side_weight: float = 0.3
     """Of the loss at the layer that is read, so that it surely holds what is said."""
+    sketch_weight: float = 0.5
+    """Of the squared error of the sketch, whose bands vary by about 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:
     """By how much a clip is changed, so that unseen voices are not unheard of."""
 
-    warp: float = 0.1
+    warp: float = 0.14
     """Stretches the bands, as a longer or shorter vocal tract does."""
-    shift_bands: float = 2.0
-    pace: float = 0.12
+    shift_bands: float = 3.0
+    pace: float = 0.15
     """Stretches time."""
-    noise: float = 0.15
-    masks: int = 1
+    noise: float = 0.3
+    masks: int = 2
     masked_frames: int = 8
-    masked_bands: int = 10
+    masked_bands: int = 12
 
 
 class Speller(nn.Module):
-    """w2v-bert with a head that spells, and another one at the layer that is read."""
+    """w2v-bert with a head that spells; at the layer that is read, one more, and one that draws."""
 
     def __init__(self, config: Mapping[str, Any], read_layer: int) -> None:
         super().__init__()
@@ -82,12 +90,14 @@ class Speller(nn.Module):
         self.network = Wav2Vec2BertModel(Wav2Vec2BertConfig(**config))
         self.head = nn.Linear(config["hidden_size"], len(ALPHABET) + 1)
         self.side_head = nn.Linear(config["hidden_size"], len(ALPHABET) + 1)
+        self.sketch_head = nn.Linear(config["hidden_size"], SKETCH_BANDS)
         self._read_layer = read_layer
 
-    def forward(self, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits ``[B, T, A]`` of the head, and those of the side head."""
+    def forward(self, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logits ``[B, T, A]`` of the head and of the side head; the sketch."""
         states = hidden_states(self.network, inputs, mask)
-        return self.head(states[-1]), self.side_head(states[self._read_layer])
+        read = states[self._read_layer]
+        return self.head(states[-1]), self.side_head(read), self.sketch_head(read)
 
 
 def train_encoder(manifest: Path, folder: Path, config: EncoderConfig) -> Path:
@@ -135,18 +145,21 @@ def spelling_step(
         indices = batches.of_step(number)
         chance = step_generator(config.pace.seed, number, device)
         inputs, lens = sounds.batch(indices)
-        inputs, lens = vary(inputs.to(device), lens.to(device), chance)
-        mask = torch.arange(inputs.shape[1], device=device) < lens[:, None]
+        clean, lens = in_another_voice(inputs.to(device), lens.to(device), chance)
+        mask = torch.arange(clean.shape[1], device=device) < lens[:, None]
+        torch.manual_seed(chance.initial_seed())  # of the dropout, which takes no generator
         with halved(device):
-            final, side = speller(inputs.bfloat16(), mask)
+            final, side, drawn = speller(disturbed(clean, lens, chance).bfloat16(), mask)
         wanted = [targets[index] for index in indices]
         loss, side_loss = ctc_loss(final, lens, wanted), ctc_loss(side, lens, wanted)
+        sketch_loss = F.mse_loss(drawn[mask].float(), sketch(clean)[mask])
         optimizer.zero_grad()
-        total = loss + config.side_weight * side_loss
+        total = loss + config.side_weight * side_loss + config.sketch_weight * sketch_loss
         total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         norm = nn.utils.clip_grad_norm_(speller.parameters(), CLIP_NORM)
         optimizer.step()
-        return {"loss": loss.item(), "side": side_loss.item(), "norm": norm.item()}
+        scores = {"loss": loss, "side": side_loss, "sketch": sketch_loss, "norm": norm}
+        return {name: score.item() for name, score in scores.items()}
 
     return step
 
@@ -162,7 +175,13 @@ def ctc_loss(logits: Tensor, lens: Tensor, targets: list[Tensor]) -> Tensor:
     return losses.sum() / int(target_lens.sum())
 
 
-def vary(
+def sketch(inputs: Tensor) -> Tensor:
+    """Return how loud each part of the bands of ``inputs`` ``[B, T, 160]`` is: ``[B, T, S]``."""
+    B, T, _ = inputs.shape
+    return inputs.view(B, T, STACK, SKETCH_BANDS, -1).mean(dim=(2, 4))
+
+
+def in_another_voice(
     inputs: Tensor, lens: Tensor, chance: torch.Generator, by: Variation | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return ``inputs`` ``[B, T, 160]`` as other voices might say them, and their lengths.
@@ -171,13 +190,24 @@ def vary(
     """
     by = by or Variation()
     B = len(inputs)
-    bands = inputs.view(B, -1, N_BANDS)  # [B, 2 * T, 80]
-    bands = torch.bmm(bands, _warps(B, chance, by))
+    bands = torch.bmm(inputs.view(B, -1, N_BANDS), _warps(B, chance, by))  # [B, 2 * T, 80]
     bands, lens = _stretch(bands, lens, 1 + by.pace * _spread((1,), chance).item())
-    level = by.noise * torch.rand(B, 1, 1, generator=chance, device=chance.device)
-    bands = bands + level * torch.randn(bands.shape, generator=chance, device=chance.device)
-    bands = _mask(bands, lens, chance, by)
     return bands.reshape(B, -1, inputs.shape[-1]), lens
+
+
+def disturbed(
+    inputs: Tensor, lens: Tensor, chance: torch.Generator, by: Variation | None = None
+) -> Tensor:
+    """Return ``inputs`` ``[B, T, 160]`` with noise, and holes in time and in the bands.
+
+    All are on the device of ``chance``.
+    """
+    by = by or Variation()
+    B = len(inputs)
+    level = by.noise * torch.rand(B, 1, 1, generator=chance, device=chance.device)
+    noise = torch.randn(inputs.shape, generator=chance, device=chance.device)
+    bands = (inputs + level * noise).view(B, -1, N_BANDS)
+    return _mask(bands, lens, chance, by).reshape(inputs.shape)
 
 
 def _spread(shape: tuple[int, ...], chance: torch.Generator) -> Tensor:

@@ -25,8 +25,9 @@ from idiolect.models.published import BASE_ROLES, SEMANTIC_DIR
 from idiolect.nano.alignment import align_pieces
 from idiolect.nano.clips import Clips, open_clips
 from idiolect.nano.codec import CodecConfig, Ear, open_features, train_codec
-from idiolect.nano.corpus import PRESETS as CORPUS_PRESETS
-from idiolect.nano.corpus import CorpusPlan, make_corpus
+from idiolect.nano.corpus import make_corpus
+from idiolect.nano.corpus_plan import PRESETS as CORPUS_PRESETS
+from idiolect.nano.corpus_plan import CorpusPlan
 from idiolect.nano.encoder import WEIGHTS_FILE, EncoderConfig, train_encoder
 from idiolect.nano.flow import FlowConfig, train_flow
 from idiolect.nano.flow_data import clip_latents, clip_styles, flow_data, keep_ragged

@@ -108,6 +108,8 @@ SEMANTIC_CONFIG = _with(
         "intermediate_size": 384,
         "output_hidden_size": FEATURE_DIM,
         "conv_depthwise_kernel_size": 15,
+        "attention_dropout": 0.1,
+        "conformer_conv_dropout": 0.1,
     },
 )
 VOCODER_CONFIG = _with(

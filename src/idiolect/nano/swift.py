@@ -21,7 +21,8 @@ def hidden_states(network: nn.Module, inputs: Tensor, mask: Tensor) -> list[Tens
     """Return every hidden state ``[B, T, F]``; the first is the input of the first layer.
 
     Args:
-        network: A ``Wav2Vec2BertModel`` with ``relative_key`` positions and no dropout.
+        network: A ``Wav2Vec2BertModel`` with ``relative_key`` positions. Of its dropouts, those
+            behind attention and convolution are applied.
         inputs: Filter banks ``[B, T, 160]``.
         mask: ``[B, T]`` bool, True = real.
     """
@@ -38,7 +39,9 @@ def hidden_states(network: nn.Module, inputs: Tensor, mask: Tensor) -> list[Tens
 def run_layer(layer: Any, x: Tensor, mask: Tensor) -> Tensor:
     """Return what one conformer layer makes of ``x`` ``[B, T, F]``."""
     x = x + 0.5 * _feed_forward(layer.ffn1, layer.ffn1_layer_norm(x))
-    x = x + _attention(layer.self_attn, layer.self_attn_layer_norm(x), mask)
+    x = x + layer.self_attn_dropout(
+        _attention(layer.self_attn, layer.self_attn_layer_norm(x), mask)
+    )
     x = x + _convolution(layer.conv_module, x, mask)
     x = x + 0.5 * _feed_forward(layer.ffn2, layer.ffn2_layer_norm(x))
     normed: Tensor = layer.final_layer_norm(x)
@@ -56,7 +59,8 @@ def _convolution(block: Any, x: Tensor, mask: Tensor) -> Tensor:
     depthwise = block.depthwise_conv
     padded = F.pad(x.mT, (depthwise.kernel_size[0] - 1, 0))
     x = F.silu(block.depthwise_layer_norm(depthwise(padded).mT))
-    return F.linear(x, block.pointwise_conv2.weight[..., 0])
+    out: Tensor = block.dropout(F.linear(x, block.pointwise_conv2.weight[..., 0]))
+    return out
 
 
 def _attention(block: Any, x: Tensor, mask: Tensor) -> Tensor:

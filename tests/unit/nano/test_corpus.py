@@ -14,15 +14,13 @@ from idiolect.data.manifest import read_manifest
 from idiolect.nano import corpus, engines
 from idiolect.nano.corpus import (
     MAX_PEAK,
-    PRESETS,
     SPEECH_RMS,
-    CorpusPlan,
-    Share,
     make_corpus,
     minutes_by,
     tidy,
     trim_silence,
 )
+from idiolect.nano.corpus_plan import PRESETS, SETS, CorpusPlan, Share
 from idiolect.nano.engines import (
     ENGINE_LICENCES,
     Engine,
@@ -242,7 +240,7 @@ def test_held_out_voices_of_the_full_plan_are_in_no_training():
             for s in shares
             if s.set_name == set_name
         }
-        for set_name in corpus.SETS
+        for set_name in SETS
     }
 
     assert len(sounds["heldout_voices"]) == 5
@@ -303,7 +301,7 @@ def test_the_fast_corpus_needs_espeak_alone_and_its_manifests_are_read_by_the_pr
 
     make_corpus(tmp_path, small)
 
-    for name in corpus.SETS:
+    for name in SETS:
         for clip in read_manifest(tmp_path / f"{name}.jsonl"):
             audio, rate = read_audio(clip.audio_path)
             assert rate == RATE

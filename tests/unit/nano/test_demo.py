@@ -17,11 +17,9 @@ from idiolect.base.units import SAMPLE_RATE
 from idiolect.data.formants import VOICES, speak_formants
 from idiolect.data.manifest import read_manifest
 from idiolect.nano.demo import (
-    DemoConfig,
     DemoResult,
     DoneStep,
     Progress,
-    Step,
     run_step,
     scores_of,
     told_in_short,
@@ -37,6 +35,7 @@ from idiolect.nano.demo_speech import (
     speak_all,
     write_texts,
 )
+from idiolect.nano.demo_steps import DemoConfig, Step
 
 MOST_CORPUS_BYTES = 6 << 20
 

@@ -15,12 +15,15 @@ from idiolect.models.checkpoint import load_tensors
 from idiolect.models.semantic import SemanticEncoder, semantic_state
 from idiolect.nano.encoder import (
     HEAD_FILE,
+    SKETCH_BANDS,
     WEIGHTS_FILE,
     Speller,
     Variation,
     ctc_loss,
+    disturbed,
+    in_another_voice,
+    sketch,
     train_encoder,
-    vary,
 )
 from idiolect.nano.recogniser import Recogniser, cer
 from idiolect.nano.sounds import Batches, open_sounds
@@ -48,7 +51,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("T", [SHORTER_THAN_TABLE, 9, 12, 13, LONGER_THAN_TABLE])
 def test_swift_layers_give_the_states_and_gradients_of_the_published_ones(T: int) -> None:
     torch.manual_seed(T)
-    config = {**TINY_SEMANTIC, "apply_spec_augment": False, "conformer_conv_dropout": 0.0}
+    no_chance = {"attention_dropout": 0.0, "conformer_conv_dropout": 0.0}
+    config = {**TINY_SEMANTIC, **no_chance, "apply_spec_augment": False}
     network = Wav2Vec2BertModel(Wav2Vec2BertConfig(**config)).double().train()
     inputs = torch.randn(2, T, 160, dtype=torch.double)
     mask = torch.ones(2, T, dtype=torch.bool)
@@ -114,9 +118,12 @@ def test_batches_hold_every_clip_once_an_epoch_in_another_order_each_time() -> N
 
 def test_variation_keeps_the_shape_and_is_decided_by_chance_alone() -> None:
     inputs, lens = torch.randn(3, 40, 160), torch.tensor([40, 30, 20])
-    first, new_lens = vary(inputs, lens, torch.Generator().manual_seed(1))
-    again, _ = vary(inputs, lens, torch.Generator().manual_seed(1))
+    first, new_lens = in_another_voice(inputs, lens, torch.Generator().manual_seed(1))
+    again, _ = in_another_voice(inputs, lens, torch.Generator().manual_seed(1))
     assert torch.equal(first, again)
+    holed = [disturbed(first, new_lens, torch.Generator().manual_seed(1)) for _ in range(2)]
+    assert torch.equal(*holed)
+    assert holed[0].shape == first.shape
     assert first.shape == (3, int(new_lens.max()), 160)
     assert (new_lens.double() / lens).max() <= 1 + Variation().pace
 
@@ -126,9 +133,18 @@ def test_no_variation_changes_nothing() -> None:
     nothing = Variation(
         warp=0, shift_bands=0, pace=0, noise=0, masks=0, masked_frames=0, masked_bands=0
     )
-    varied, new_lens = vary(inputs, lens, torch.Generator(), nothing)
+    varied, new_lens = in_another_voice(inputs, lens, torch.Generator(), nothing)
     torch.testing.assert_close(varied, inputs)
     assert torch.equal(new_lens, lens)
+    assert torch.equal(disturbed(inputs, lens, torch.Generator(), nothing), inputs)
+
+
+def test_a_sketch_says_how_loud_each_part_of_the_bands_is_in_each_code_frame() -> None:
+    inputs = torch.zeros(1, 3, 2, 80)
+    inputs[0, 1, :, 5:10] = 1.0
+    wanted = torch.zeros(1, 3, SKETCH_BANDS)
+    wanted[0, 1, 1] = 1.0
+    torch.testing.assert_close(sketch(inputs.view(1, 3, 160)), wanted)
 
 
 def test_a_clip_too_short_for_its_text_costs_nothing() -> None:
@@ -152,7 +168,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(manifest: Path, tmp_path
     # The rate of a step depends on the length, so the stop is one that leaves the length alone.
     stopping = replace(config, pace=replace(config.pace, save_every_sec=0.0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("idiolect.nano.encoder.vary", _fails_at(4))
+        patch.setattr("idiolect.nano.encoder.in_another_voice", _fails_at(4))
         with pytest.raises(KeyboardInterrupt):
             train_encoder(manifest, tmp_path / "stopped", stopping)
     resumed = train_encoder(manifest, tmp_path / "stopped", config)
@@ -167,7 +183,7 @@ def _fails_at(call: int):
         calls.append(1)
         if len(calls) == call:
             raise KeyboardInterrupt
-        return vary(*arguments)
+        return in_another_voice(*arguments)
 
     return failing
 
@@ -201,10 +217,11 @@ def test_a_semantic_encoder_without_head_is_refused(tmp_path: Path) -> None:
         Recogniser(tmp_path)
 
 
-def test_the_side_head_hears_the_layer_that_is_read() -> None:
+@pytest.mark.parametrize("output", [1, 2])
+def test_the_side_head_and_the_sketch_hear_the_layer_that_is_read(output: int) -> None:
     speller = Speller(TINY_SEMANTIC, TINY_READ_LAYER)
-    _, side = speller(torch.randn(1, 10, 160), torch.ones(1, 10, dtype=torch.bool))
-    side.sum().backward()
+    outputs = speller(torch.randn(1, 10, 160), torch.ones(1, 10, dtype=torch.bool))
+    outputs[output].sum().backward()
     touched = [
         all(p.grad is not None for p in layer.parameters())
         for layer in speller.network.encoder.layers
