@@ -56,8 +56,6 @@ class HearingConfig:
     pace: Pace = field(
         default_factory=lambda: Pace(total_steps=6000, learning_rate=8e-4, warmup_steps=100)
     )
-    codec: CodecConfig = field(default_factory=CodecConfig)
-    """Of the codec's stage: its size, and the layer that is read."""
     batch_sec: float = 40.0
     noise: float = 0.3
     """The most that is added to features, whose own deviation is 1."""
@@ -66,7 +64,12 @@ class HearingConfig:
 
 
 def train_hearing(
-    manifest: Path, encoder_folder: Path, codec_folder: Path, folder: Path, config: HearingConfig
+    manifest: Path,
+    encoder_folder: Path,
+    codec_folder: Path,
+    folder: Path,
+    config: HearingConfig,
+    codec_config: CodecConfig,
 ) -> None:
     """Train the layers behind the features and the head; go on where it stopped.
 
@@ -76,24 +79,25 @@ def train_hearing(
         codec_folder: Of the codec's stage.
         folder: Of this stage; gains ``w2v-bert-2.0``, whose lower layers are the encoder's.
         config: Length.
+        codec_config: Of the codec's stage: its size, and the layer that is read.
 
     Raises:
         DataError: The manifest cannot be read.
         TrainingError: The loss is not finite.
     """
-    features = open_features(manifest, encoder_folder, codec_folder, config.codec)
+    features = open_features(manifest, encoder_folder, codec_folder, codec_config)
     begun = weights_to_begin_with(folder, f"{SEMANTIC_DIR}/{WEIGHTS_FILE}")
     semantic = begun.parent if begun else encoder_folder / SEMANTIC_DIR
-    ear = Ear(semantic, config.codec.read_layer, features.stats)
+    read_layer = codec_config.read_layer
+    ear = Ear(semantic, read_layer, features.stats)
     ear.to(device_at_hand()).requires_grad_(requires_grad=True)
     texts = [spelling(u.text, u.language) for u in read_manifest(manifest)]
     optimizer = torch.optim.AdamW(
         ear.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
-    codec = frozen_codec(codec_folder, config.codec.dims).to(device_at_hand())
+    codec = frozen_codec(codec_folder, codec_config.dims).to(device_at_hand())
     step = hearing_step(features, texts, codec, ear, optimizer, config)
     run_stage("hearing", folder, {"ear": ear, "optimizer": optimizer}, step, config.pace)
-    read_layer = config.codec.read_layer
     _write(encoder_folder / SEMANTIC_DIR, folder / SEMANTIC_DIR, ear, read_layer)
 
 

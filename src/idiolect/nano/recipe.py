@@ -226,7 +226,7 @@ def _codec(run: Run) -> None:
 
 def _hearing(run: Run) -> None:
     folders = (run.of(ENCODER_DIR), run.of(CODEC_DIR), run.of(HEARING_DIR))
-    train_hearing(run.manifest, *folders, run.recipe.hearing)
+    train_hearing(run.manifest, *folders, run.recipe.hearing, run.recipe.codec)
 
 
 def _speaker(run: Run) -> None:

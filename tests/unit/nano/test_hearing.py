@@ -29,7 +29,7 @@ CODEC = CodecConfig(
 
 def config(steps: int) -> HearingConfig:
     pace = Pace(total_steps=steps, learning_rate=5e-3, warmup_steps=3)
-    return HearingConfig(pace=pace, codec=CODEC, batch_sec=8.0)
+    return HearingConfig(pace=pace, batch_sec=8.0)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 
 
 def test_the_layers_below_the_features_stay_bit_for_bit(taught, tmp_path: Path):
-    train_hearing(*taught, tmp_path, config(4))
+    train_hearing(*taught, tmp_path, config(4), CODEC)
     before = load_file(taught[1] / SEMANTIC_DIR / WEIGHTS_FILE)
     after = load_file(tmp_path / SEMANTIC_DIR / WEIGHTS_FILE)
     assert before.keys() == after.keys()
@@ -56,17 +56,17 @@ def test_the_layers_below_the_features_stay_bit_for_bit(taught, tmp_path: Path):
 
 
 def test_it_spells_better_the_longer_it_learns(taught, tmp_path: Path):
-    train_hearing(*taught, tmp_path, config(4))
+    train_hearing(*taught, tmp_path, config(4), CODEC)
     first = _last_loss(tmp_path)
-    train_hearing(*taught, tmp_path, config(146))
-    train_hearing(*taught, tmp_path, config(150))  # four steps again: a line of their own
+    train_hearing(*taught, tmp_path, config(146), CODEC)
+    train_hearing(*taught, tmp_path, config(150), CODEC)  # four steps again: a line of their own
     assert _last_loss(tmp_path) < 0.8 * first
 
 
 def test_stopping_and_going_on_ends_where_not_stopping_ends(
     taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    train_hearing(*taught, tmp_path / "straight", config(12))
+    train_hearing(*taught, tmp_path / "straight", config(12), CODEC)
     calls = 0
 
     def loss_until_stopped(*args: Any) -> Any:
@@ -78,8 +78,8 @@ def test_stopping_and_going_on_ends_where_not_stopping_ends(
 
     monkeypatch.setattr(hearing, "ctc_loss", loss_until_stopped)
     with pytest.raises(KeyboardInterrupt):
-        train_hearing(*taught, tmp_path / "stopped", config(12))
-    train_hearing(*taught, tmp_path / "stopped", config(12))
+        train_hearing(*taught, tmp_path / "stopped", config(12), CODEC)
+    train_hearing(*taught, tmp_path / "stopped", config(12), CODEC)
     name = f"{SEMANTIC_DIR}/{WEIGHTS_FILE}"
     straight, stopped = (load_file(tmp_path / run / name) for run in ("straight", "stopped"))
     assert all(torch.equal(straight[name], stopped[name]) for name in straight)
