@@ -131,7 +131,8 @@ HELD_OUT_CLIPS = 12
 UNSEEN_CLIPS = 10
 
 
-def _pico(rows: Mapping[str, tuple[str, float, float, float]]) -> list[Voice]:
+def pico_voices(rows: Mapping[str, tuple[str, float, float, float]]) -> list[Voice]:
+    """Return the voices in some rows of Pico's tables."""
     return [
         Voice(
             name=name,
@@ -160,7 +161,8 @@ def _ona(rows: Mapping[str, tuple[float, float]]) -> list[Voice]:
     ]
 
 
-def _kokoro(engine_voices: Iterable[str]) -> list[Voice]:
+def kokoro_voices(engine_voices: Iterable[str]) -> list[Voice]:
+    """Return voices of Kokoro, each given as its name there and the language that it speaks."""
     return [
         Voice(
             name=engine_voice.partition(":")[0],
@@ -178,7 +180,7 @@ def _train(voices: Sequence[Voice], minutes: float) -> tuple[Share, ...]:
 
 
 def _train_kokoro(engine_voices: Sequence[str], minutes: float) -> tuple[Share, ...]:
-    shares = _train(_kokoro(engine_voices), minutes)
+    shares = _train(kokoro_voices(engine_voices), minutes)
     least, most = KOKORO_CHARS
     return tuple(
         replace(share, also=KOKORO_ALSO, min_chars=least, max_chars=most) for share in shares
@@ -193,17 +195,17 @@ def _judged(set_name: SetName, voices: Iterable[Voice], num_clips: int) -> tuple
 
 
 def _full() -> CorpusPlan:
-    english, spanish, ona = _pico(PICO_ENGLISH), _pico(PICO_SPANISH), _ona(ONA)
+    english, spanish, ona = pico_voices(PICO_ENGLISH), pico_voices(PICO_SPANISH), _ona(ONA)
     unseen = [v for v in (*english, *spanish, *ona) if v.name in UNSEEN_SPEAKERS]
-    out = (*_pico(PICO_HELD_OUT), *_ona(ONA_HELD_OUT))
+    out = (*pico_voices(PICO_HELD_OUT), *_ona(ONA_HELD_OUT))
     # What judges comes before the slow part: a corpus that is used too early lacks only training.
     return CorpusPlan(
         stages=(
             (*_train(english, 300), *_train(spanish, 200), *_train(ona, 100)),
             _judged("heldout_voices", out, HELD_OUT_CLIPS)
             + _judged("unseen_texts", unseen, UNSEEN_CLIPS),
-            _judged("heldout_voices", _kokoro(KOKORO_HELD_OUT), HELD_OUT_CLIPS)
-            + _judged("unseen_texts", _kokoro(UNSEEN_KOKORO), UNSEEN_CLIPS),
+            _judged("heldout_voices", kokoro_voices(KOKORO_HELD_OUT), HELD_OUT_CLIPS)
+            + _judged("unseen_texts", kokoro_voices(UNSEEN_KOKORO), UNSEEN_CLIPS),
             _train_kokoro(KOKORO_ENGLISH, 100)
             + _train_kokoro(KOKORO_SPANISH, 47)
             + _train_kokoro(KOKORO_CATALAN, 28),
