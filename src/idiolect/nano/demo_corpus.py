@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +32,7 @@ from idiolect.base.progress import track
 from idiolect.base.units import SAMPLE_RATE, format_duration
 from idiolect.data.manifest import Utterance, write_manifest
 from idiolect.nano.corpus import tidy
-from idiolect.nano.corpus_plan import PICO_ENGLISH, PICO_SPANISH, kokoro_voices, pico_voices
+from idiolect.nano.corpus_plan import PICO_ENGLISH, PICO_SPANISH, pico_voices
 from idiolect.nano.demo_speech import PROMPT_KEY
 from idiolect.nano.engines import (
     ENGINE_LICENCES,
@@ -71,28 +70,18 @@ OPUS_RATE = 24_000
 OPUS_LEVEL = 0.92
 """0 best to 1 smallest: about 25 kbit a second."""
 
-SPEAKERS = {
-    "anna": "ef_dora:ca",
-    "bernat": "em_alex:ca",
-    "carla": "if_sara:ca",
-    "pere": "im_nicola:ca",
-}
-"""Speaker to the voice of Kokoro. nano knows these voices in Spanish: it has the language alone to
-learn, in the few minutes that a demo has."""
+ONA = {"anna": (1.02, 1.0), "bernat": (0.91, 1.07), "carla": (1.1, 0.95), "dolors": (1.2, 0.88)}
+"""Speaker to how fast Ona is played, and how fast she speaks: four speakers from one voice."""
 PROMPT_SPEAKER = "anna"
 PROBE_SPEAKERS = {"en": "us3", "es": "es4"}
 """Of nano's own corpus."""
-REPLAYED_PICO = ("us3", "gb2", "es4", "es2")
-REPLAYED_KOKORO = ("af_heart:en-us", "bm_george:en-gb", "ef_dora:es", "im_nicola:es")
-"""Who reads the clips of the languages of the base, in like shares."""
 
 README = """\
 # A small Catalan corpus
 
 {clips} clips of synthetic speech, {duration}, {voices} speakers, made by `make_demo_corpus` in
-`src/idiolect/nano/demo_corpus.py`. Nobody recorded it: the speakers are voices of a speech engine,
-made for other languages, that read Catalan from phones. They have an accent. The sentences are this
-project's own.
+`src/idiolect/nano/demo_corpus.py`. Nobody recorded it and no person's voice is imitated: the
+speakers are one synthetic voice played faster or slower. The sentences are this project's own.
 
 | what | engine | licence of the engine |
 |---|---|---|
@@ -140,22 +129,15 @@ class _Part:
     """Of the names of the files."""
 
 
-def make_demo_corpus(folder: Path = CORPUS_DIR, *, kokoro_dir: Path | None = None) -> None:
+def make_demo_corpus(folder: Path = CORPUS_DIR) -> None:
     """Make the corpus in ``folder``, in place of the one that is there.
 
-    Args:
-        folder: To write.
-        kokoro_dir: Folder of Kokoro's model; None asks the environment.
-
     Raises:
-        UserError: Kokoro or Pico is not installed.
+        UserError: Festival with Ona, or Pico, is not installed.
     """
     check_output(folder)
-    engines: dict[EngineName, Engine] = {
-        "kokoro": open_engine("kokoro", kokoro_dir=kokoro_dir),
-        "pico": open_engine("pico"),
-    }
     shutil.rmtree(folder, ignore_errors=True)
+    engines: dict[EngineName, Engine] = {name: open_engine(name) for name in ("festival", "pico")}
     recordings = _read(_recordings(), folder, engines)
     transcript = (f"{Path(c.audio).name}|{c.speaker}|{c.text}" for c in recordings)
     write_text(folder / TRANSCRIPTS_FILE, "\n".join(transcript) + "\n")
@@ -173,49 +155,49 @@ def _recordings() -> Iterator[_Part]:
     drawn = covering_sentences(LANGUAGE, DRAWN_FOR_ONE * NUM_CLIPS, SEED)
     texts = sorted(drawn, key=len)[-NUM_CLIPS:]
     random.Random(SEED).shuffle(texts)  # noqa: S311 -- sentences, not secrets
-    for place, voice in enumerate(_catalan_voices()):
-        yield _Part(voice=voice, folder=RECORDINGS_DIR, texts=texts[place :: len(SPEAKERS)])
+    for place, voice in enumerate(_ona_voices()):
+        yield _Part(voice=voice, folder=RECORDINGS_DIR, texts=texts[place :: len(ONA)])
 
 
 def _sentences() -> Iterator[_Part]:
-    for voice in _judged_voices():
-        count = NUM_UNSEEN if voice.language == LANGUAGE else NUM_PROBES
-        texts = JUDGE_SENTENCES[voice.language][:count]
+    prompt = next(voice for voice in _ona_voices() if voice.name == PROMPT_SPEAKER)
+    yield _Part(voice=prompt, folder=SENTENCES_DIR, texts=JUDGE_SENTENCES[LANGUAGE][:NUM_UNSEEN])
+    for voice in _pico_voices():
+        texts = JUDGE_SENTENCES[voice.language][:NUM_PROBES]
         yield _Part(voice=voice, folder=SENTENCES_DIR, texts=texts)
 
 
 def _prompts() -> Iterator[_Part]:
     """Yield one sentence each, that is in no other part."""
-    for voice in _judged_voices():
+    ona = [voice for voice in _ona_voices() if voice.name == PROMPT_SPEAKER]
+    for voice in (*ona, *_pico_voices()):
         texts = JUDGE_SENTENCES[voice.language][-1:]
         yield _Part(voice=voice, folder=SENTENCES_DIR, texts=texts, prefix="prompt_")
 
 
 def _replayed() -> Iterator[_Part]:
-    voices = [*_pico(REPLAYED_PICO), *kokoro_voices(REPLAYED_KOKORO)]
-    by_language = defaultdict(list)
-    for voice in voices:
-        by_language[voice.language].append(voice)
-    for language, readers in by_language.items():
-        texts = covering_sentences(language, NUM_REPLAYED, SEED)
-        for place, voice in enumerate(readers):
-            yield _Part(voice=voice, folder=REPLAY_DIR, texts=texts[place :: len(readers)])
+    for voice in _pico_voices():
+        texts = covering_sentences(voice.language, NUM_REPLAYED, SEED)
+        yield _Part(voice=voice, folder=REPLAY_DIR, texts=texts)
 
 
-def _catalan_voices() -> list[Voice]:
-    voices = kokoro_voices(SPEAKERS.values())
-    return [replace(voice, name=name) for voice, name in zip(voices, SPEAKERS, strict=True)]
+def _ona_voices() -> list[Voice]:
+    return [
+        Voice(
+            name=name,
+            language=LANGUAGE,
+            engine="festival",
+            engine_voice="ona",
+            factor=factor,
+            speed=speed,
+        )
+        for name, (factor, speed) in ONA.items()
+    ]
 
 
-def _judged_voices() -> list[Voice]:
-    """Return the speaker of each language whose sentences are heard, the new one first."""
-    own = next(voice for voice in _catalan_voices() if voice.name == PROMPT_SPEAKER)
-    return [own, *_pico(PROBE_SPEAKERS.values())]
-
-
-def _pico(names: Iterable[str]) -> list[Voice]:
+def _pico_voices() -> list[Voice]:
     rows = {**PICO_ENGLISH, **PICO_SPANISH}
-    return pico_voices({name: rows[name] for name in names})
+    return pico_voices({name: rows[name] for name in PROBE_SPEAKERS.values()})
 
 
 def _read(
@@ -258,8 +240,8 @@ def write_opus(path: Path, wave: Waveform) -> None:
 
 def _write_readme(folder: Path, recordings: Sequence[Utterance]) -> None:
     used = {
-        "Catalan; some English and Spanish": ENGINE_LICENCES["kokoro"],
-        "English and Spanish": ENGINE_LICENCES["pico"],
+        "recordings, Catalan sentences": ENGINE_LICENCES["festival"],
+        "English and Spanish sentences": ENGINE_LICENCES["pico"],
     }
     rows = [
         f"| {what} | {licence.name} ({licence.package}) | {licence.licence} |"
@@ -268,7 +250,7 @@ def _write_readme(folder: Path, recordings: Sequence[Utterance]) -> None:
     text = README.format(
         clips=len(recordings),
         duration=format_duration(sum(clip.duration_sec for clip in recordings)),
-        voices=len(SPEAKERS),
+        voices=len(ONA),
         engines="\n".join(rows),
     )
     write_text(folder / "README.md", text)
