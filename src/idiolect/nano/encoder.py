@@ -5,7 +5,8 @@ Its middle layer then holds the sounds of speech, which is what features are tak
 whole of it with its head is a recogniser, by which the voice of nano is judged.
 
 Spelling alone does not say when a sound is heard: the convolutions look back only, and a letter
-may come a tenth of a second late. So the middle layer must also sketch what sounds right now.
+may come a tenth of a second late. So the middle layer must also sketch what sounds right now; what
+it knows of letters may still come late beside it.
 
 ``B`` is batch, ``T`` code frames of 20 ms, ``F`` the width, ``A`` the rows of the head, ``S`` the
 bands of the sketch.
