@@ -3,9 +3,10 @@
 The field names of the published file stop here; inside, the project's own names are used. Every
 width that the published file fixes may be smaller. Keys that the published file does not have,
 because its code fixes their value, are optional and default to that value: ``gpt.feature_dim``,
-``gpt.emotion_dim``, ``s2mel.gpt_layer_dims``, ``semantic_encoder.layer``, ``speaker_encoder`` and
-``generation``. The key ``idiolect`` marks a base that is not the published one.
-Unknown keys are passed over, as the published loader must: revisions of the file differ.
+``gpt.emotion_dim``, ``s2mel.gpt_layer_dims``, ``s2mel.guidance``, ``s2mel.temperature``,
+``semantic_encoder.layer``, ``speaker_encoder`` and ``generation``. The key ``idiolect`` marks a
+base that is not the published one. Unknown keys are passed
+over, as the published loader must: revisions of the file differ.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ PUBLISHED_HIDDEN_LAYER = 17
 GPT_LAYER_INNER = (256, 128)
 """Inner widths of ``gpt_layer``, the three linear maps from GPT states to features."""
 PERCEIVER_HEAD_DIM = 64
+PUBLISHED_GUIDANCE = 0.7
 NUM_LATENTS = 32
 
 
@@ -168,6 +170,10 @@ class S2MelDims:
     regression_loss: str = "l1"
     regulator: RegulatorDims = field(default_factory=RegulatorDims)
     gpt_layer_dims: tuple[int, ...] = (1280, *GPT_LAYER_INNER, PUBLISHED_FEATURE_DIM)
+    guidance: float = PUBLISHED_GUIDANCE
+    """How far synthesis goes beyond what the condition asks for; 0 is not at all."""
+    temperature: float = 1.0
+    """What the noise is multiplied by that synthesis begins with."""
 
     @classmethod
     def of(cls, section: Mapping[str, Any], *, gpt_dim: int = 1280) -> S2MelDims:
@@ -195,6 +201,8 @@ class S2MelDims:
                 codebook_size=regulator["content_codebook_size"],
             ),
             gpt_layer_dims=tuple(section.get("gpt_layer_dims", default_dims)),
+            guidance=section.get("guidance", PUBLISHED_GUIDANCE),
+            temperature=section.get("temperature", 1.0),
         )
 
 

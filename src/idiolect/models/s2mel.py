@@ -26,7 +26,6 @@ from idiolect.models.config import RegulatorDims, S2MelDims
 from idiolect.models.weight_norm import NormedConv1d, NormedLinear
 
 FLOW_STEPS = 25
-GUIDANCE = 0.7
 SIGMA_MIN = 1e-6
 """Noise left at the end of the flow."""
 
@@ -69,7 +68,7 @@ class S2Mel(nn.Module):
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
         num_steps: int = FLOW_STEPS,
-        guidance: float = GUIDANCE,
+        guidance: float | None = None,
     ) -> Tensor:
         """Return a mel that goes on where the prompt ends; its prompt frames are zero.
 
@@ -77,17 +76,21 @@ class S2Mel(nn.Module):
             condition: ``[1, T, C]``, of the prompt and then of the target.
             prompt_mel: ``[1, M, P]`` of the first ``P`` of those frames.
             style: ``[1, style_dim]``, the speaker embedding of the prompt.
-            noise: ``[1, M, T]`` to begin with; drawn from ``generator`` when None.
+            noise: ``[1, M, T]`` to begin with; drawn from ``generator``, at the temperature that
+                the base says, when None.
             generator: Source of the noise, on the device of ``condition``; torch's own when None.
             num_steps: Euler steps from noise to mel.
-            guidance: How far to go beyond what the condition asks for; 0 is not at all.
+            guidance: How far to go beyond what the condition asks for, 0 is not at all; as the
+                base says when None.
 
         Returns:
             ``[1, M, T]`` float32.
         """
         if noise is None:
             shape = (1, self.dims.n_mels, condition.shape[1])
-            noise = torch.randn(shape, generator=generator, device=condition.device)
+            drawn = torch.randn(shape, generator=generator, device=condition.device)
+            noise = self.dims.temperature * drawn
+        guidance = self.dims.guidance if guidance is None else guidance
         return self.cfm.sample(
             noise, condition, prompt_mel, style, num_steps=num_steps, guidance=guidance
         )

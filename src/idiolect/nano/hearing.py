@@ -2,8 +2,9 @@
 
 Once the codec is there, what the encoder's lower layers hear is fixed: codes and voices are made
 of it. The layers behind and the head only spell, and learn to spell better from the features that
-are on disk: clean ones, those of noisy speech, and those that the codec rebuilds from codes. That
-takes a third of the work of a step of the whole encoder.
+are on disk: clean ones, those of noisy speech, those that the codec rebuilds from codes, and those
+of nano's own sound, which is what the recogniser is for. That takes a third of the work of a step
+of the whole encoder.
 
 ``B`` is batch, ``T`` code frames, ``F`` the feature width, ``A`` the rows of the head.
 """
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from idiolect.base.files import copy_file
 from idiolect.data.manifest import read_manifest
@@ -32,6 +35,7 @@ from idiolect.nano.encoder import (
     ctc_loss,
     write_safetensors,
 )
+from idiolect.nano.flow_data import Ragged
 from idiolect.nano.frozen import frozen_codec
 from idiolect.nano.sounds import Batches
 from idiolect.nano.spelling import spelling, to_rows
@@ -45,8 +49,8 @@ from idiolect.nano.stage import (
     weights_to_begin_with,
 )
 
-KINDS = ("clean", "noisy", "rebuilt")
-"""Of features, each of a third of the batches."""
+Draw = Callable[[int], tuple[Sequence[int], Tensor, Tensor]]
+"""The number of a step to clips, their features ``[B, T, F]`` and the lengths ``[B]``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,7 @@ def train_hearing(
     folder: Path,
     config: HearingConfig,
     codec_config: CodecConfig,
+    copies: Ragged | None = None,
 ) -> None:
     """Train the layers behind the features and the head; go on where it stopped.
 
@@ -80,6 +85,7 @@ def train_hearing(
         folder: Of this stage; gains ``w2v-bert-2.0``, whose lower layers are the encoder's.
         config: Length.
         codec_config: Of the codec's stage: its size, and the layer that is read.
+        copies: Features of nano's sound of some of the clips, see :mod:`idiolect.nano.copies`.
 
     Raises:
         DataError: The manifest cannot be read.
@@ -96,7 +102,7 @@ def train_hearing(
         ear.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
     codec = frozen_codec(codec_folder, codec_config.dims).to(device_at_hand())
-    step = hearing_step(features, texts, codec, ear, optimizer, config)
+    step = hearing_step(features, texts, codec, ear, optimizer, config, copies)
     run_stage("hearing", folder, {"ear": ear, "optimizer": optimizer}, step, config.pace)
     _write(encoder_folder / SEMANTIC_DIR, folder / SEMANTIC_DIR, ear, read_layer)
 
@@ -108,18 +114,18 @@ def hearing_step(
     ear: Ear,
     optimizer: torch.optim.Optimizer,
     config: HearingConfig,
+    copies: Ragged | None = None,
 ) -> Callable[[int], Scores]:
     """Return what takes one step."""
     targets = [torch.tensor(to_rows(text)) for text in texts]
-    lengths = np.diff(features.ends, prepend=0).tolist()
-    batches = Batches(lengths, config.batch_sec, config.pace.seed)
+    draw = _draws(features, copies, config)
     device = ear.mean.device
 
     def step(number: int) -> Scores:
-        indices = batches.of_step(number)
         chance = step_generator(config.pace.seed, number)
-        kind = KINDS[int(torch.randint(len(KINDS), (), generator=chance))]
-        x, lens = (rows.to(device) for rows in features.batch(indices, noisy=kind == "noisy"))
+        kind = list(draw)[int(torch.randint(len(draw), (), generator=chance))]
+        indices, rows, row_lens = draw[kind](number)
+        x, lens = rows.to(device), row_lens.to(device)
         mask = torch.arange(x.shape[1], device=device) < lens[:, None]
         noise = step_generator(config.pace.seed, number, device)
         with halved(device):
@@ -134,6 +140,32 @@ def hearing_step(
         return {"loss": loss.item(), "norm": norm.item()}
 
     return step
+
+
+def _draws(features: Features, copies: Ragged | None, config: HearingConfig) -> dict[str, Draw]:
+    """Return by kind what draws the batch of a step."""
+    lengths = np.diff(features.ends, prepend=0).tolist()
+    batches = Batches(lengths, config.batch_sec, config.pace.seed)
+
+    def of_clips(number: int, *, noisy: bool) -> tuple[Sequence[int], Tensor, Tensor]:
+        indices = batches.of_step(number)
+        return indices, *features.batch(indices, noisy=noisy)
+
+    kinds: dict[str, Draw] = {
+        kind: partial(of_clips, noisy=kind == "noisy") for kind in ("clean", "noisy", "rebuilt")
+    }
+    if copies is None:
+        return kinds
+    copied = np.flatnonzero(copies.lens)
+    of_copies = Batches(copies.lens[copied].tolist(), config.batch_sec, config.pace.seed)
+
+    def of_copied(number: int) -> tuple[Sequence[int], Tensor, Tensor]:
+        indices = copied[of_copies.of_step(number)].tolist()
+        pieces = [torch.from_numpy(copies[index].astype(np.float32)) for index in indices]
+        lens = torch.tensor([len(piece) for piece in pieces])
+        return indices, pad_sequence(pieces, batch_first=True), lens
+
+    return {**kinds, "copied": of_copied}
 
 
 def disturbed(x: Tensor, lens: Tensor, config: HearingConfig, chance: torch.Generator) -> Tensor:

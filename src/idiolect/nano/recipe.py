@@ -22,15 +22,17 @@ from idiolect.base.log import get_logger
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.loading import load_gpt
 from idiolect.models.published import BASE_ROLES, SEMANTIC_DIR
+from idiolect.models.weight_norm import fold_weight_norm
 from idiolect.nano.alignment import align_pieces
 from idiolect.nano.clips import Clips, open_clips
 from idiolect.nano.codec import CodecConfig, Ear, open_features, train_codec
+from idiolect.nano.copies import Copier, copied_features
 from idiolect.nano.corpus import make_corpus
 from idiolect.nano.corpus_plan import PRESETS as CORPUS_PRESETS
 from idiolect.nano.corpus_plan import CorpusPlan
 from idiolect.nano.encoder import WEIGHTS_FILE, EncoderConfig, train_encoder
-from idiolect.nano.flow import FlowConfig, train_flow
-from idiolect.nano.flow_data import clip_latents, clip_styles, flow_data, keep_ragged
+from idiolect.nano.flow import FlowConfig, load_flow, train_flow
+from idiolect.nano.flow_data import FlowData, clip_latents, clip_styles, flow_data, keep_ragged
 from idiolect.nano.folders import (
     CACHE_DIR_OF_RUN,
     CODEC_DIR,
@@ -53,7 +55,7 @@ from idiolect.nano.sounds import open_sounds
 from idiolect.nano.speaker import SpeakerConfig, load_teacher, train_speaker
 from idiolect.nano.stage import Pace
 from idiolect.nano.unpack import TAKEN, unpack_base
-from idiolect.nano.vocoder import VocoderConfig, train_vocoder
+from idiolect.nano.vocoder import VocoderConfig, load_generator, train_vocoder
 from idiolect.nano.voice import GPT_FILE, Lessons, VoiceConfig, train_voice
 from idiolect.text.tokenizer import Tokenizer
 from idiolect.text.train_bpe import TokenizerConfig, train_tokenizer
@@ -169,6 +171,14 @@ class Run:
         return open_frames(sounds, self.manifest, encoder, codec, self.of(CACHE_DIR_OF_RUN))
 
     @cached_property
+    def flow_data(self) -> FlowData:
+        """What the flow learns, without the GPT's states."""
+        cache = self.of(CACHE_DIR_OF_RUN)
+        speaker = frozen_speaker(self.of(SPEAKER_DIR))
+        styles = clip_styles(speaker, self.clips, cache, self.manifest.stem)
+        return flow_data(self.clips, self.manifest, self.frames, styles, cache)
+
+    @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the base; trained when it is first asked for."""
         path = self.of(VOICE_DIR) / BASE_ROLES["tokenizer"]
@@ -224,11 +234,6 @@ def _codec(run: Run) -> None:
     train_codec(run.manifest, run.of(ENCODER_DIR), run.of(CODEC_DIR), run.recipe.codec)
 
 
-def _hearing(run: Run) -> None:
-    folders = (run.of(ENCODER_DIR), run.of(CODEC_DIR), run.of(HEARING_DIR))
-    train_hearing(run.manifest, *folders, run.recipe.hearing, run.recipe.codec)
-
-
 def _speaker(run: Run) -> None:
     teacher = None if run.teacher is None else load_teacher(run.teacher)
     dims = base_config().speaker
@@ -253,9 +258,7 @@ def _joint(run: Run) -> None:
 
 
 def _train_flow(run: Run, config: FlowConfig, gpt: UnifiedVoice | None = None) -> None:
-    speaker = frozen_speaker(run.of(SPEAKER_DIR))
-    styles = clip_styles(speaker, run.clips, run.of(CACHE_DIR_OF_RUN), run.manifest.stem)
-    data = flow_data(run.clips, run.manifest, run.frames, styles, run.of(CACHE_DIR_OF_RUN))
+    data = run.flow_data
     if gpt is not None:
         data = replace(
             data,
@@ -267,6 +270,25 @@ def _train_flow(run: Run, config: FlowConfig, gpt: UnifiedVoice | None = None) -
     train_flow(data, table, base_config().s2mel, run.of(FLOW_DIR), config, ear)
 
 
+def _hearing(run: Run) -> None:
+    """Teach the recogniser on, now that nano's own sound can be made."""
+    encoder, codec = run.of(ENCODER_DIR), run.of(CODEC_DIR)
+    s2mel = load_flow(run.of(FLOW_DIR), base_config().s2mel)
+    vocoder = load_generator(run.of(VOCODER_STAGE_DIR))
+    for network in (s2mel, vocoder):
+        fold_weight_norm(network)
+    copier = Copier(
+        codec=frozen_codec(codec),
+        s2mel=s2mel,
+        vocoder=vocoder,
+        encoder=frozen_encoder(encoder, codec),
+    )
+    cache, name = run.of(CACHE_DIR_OF_RUN), run.manifest.stem
+    copies = copied_features(copier, run.flow_data, cache, name)
+    folder, recipe = run.of(HEARING_DIR), run.recipe
+    train_hearing(run.manifest, encoder, codec, folder, recipe.hearing, recipe.codec, copies)
+
+
 def _base(run: Run) -> None:
     pack_base(run.folder, run.base)
 
@@ -276,11 +298,11 @@ STAGES: Mapping[str, Callable[[Run], None]] = {
     "vocoder": _vocoder,
     "encoder": _encoder,
     "codec": _codec,
-    "hearing": _hearing,
     "speaker": _speaker,
     "voice": _voice,
     "flow": _flow,
     "joint": _joint,
+    "hearing": _hearing,
     "base": _base,
 }
 """Every stage, in order. The vocoder waits for nothing but the corpus, and takes longest."""

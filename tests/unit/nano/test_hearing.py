@@ -6,15 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from idiolect.data.manifest import read_manifest
 from idiolect.models.published import SEMANTIC_DIR
 from idiolect.nano import hearing
-from idiolect.nano.codec import CodecConfig, train_codec
+from idiolect.nano.codec import CodecConfig, Ear, open_features, train_codec
 from idiolect.nano.encoder import HEAD_FILE, WEIGHTS_FILE, ctc_loss, train_encoder
+from idiolect.nano.flow_data import Ragged
 from idiolect.nano.hearing import HearingConfig, disturbed, train_hearing
+from idiolect.nano.spelling import spelling, to_rows
 from idiolect.nano.stage import METRICS_FILE, Pace
 from tone_speech import TINY_CODEC, TINY_READ_LAYER, tiny_encoder_config, write_tone_corpus
 
@@ -83,6 +87,31 @@ def test_stopping_and_going_on_ends_where_not_stopping_ends(
     name = f"{SEMANTIC_DIR}/{WEIGHTS_FILE}"
     straight, stopped = (load_file(tmp_path / run / name) for run in ("straight", "stopped"))
     assert all(torch.equal(straight[name], stopped[name]) for name in straight)
+
+
+def test_nanos_own_sound_is_learnt_too(taught, tmp_path: Path):
+    manifest, encoder, codec = taught
+    features = open_features(manifest, encoder, codec, CODEC)
+    # A sound that engines never make: every feature the other way round; of every second clip.
+    pieces = [features.batch([i])[0][0].numpy() * (-1.0) for i in range(len(features.ends))]
+    pieces = [piece[: len(piece) * (i % 2)] for i, piece in enumerate(pieces)]
+    rows = np.concatenate(pieces).astype(np.float16)
+    copies = Ragged(rows, np.cumsum([len(piece) for piece in pieces]))
+    for name, copied in (("with", copies), ("without", None)):
+        train_hearing(*taught, tmp_path / name, config(80), CODEC, copied)
+
+    def loss(name: str) -> float:
+        ear = Ear(tmp_path / name / SEMANTIC_DIR, TINY_READ_LAYER, features.stats)
+        texts = [spelling(u.text, u.language) for u in read_manifest(manifest)]
+        found = []
+        for index in np.flatnonzero(copies.lens).tolist():
+            x = torch.from_numpy(copies[index]).float()[None]
+            logits = ear(x, torch.ones(x.shape[:2], dtype=torch.bool))
+            target = torch.tensor(to_rows(texts[index]))
+            found.append(ctc_loss(logits, torch.tensor([x.shape[1]]), [target]).item())
+        return sum(found)
+
+    assert loss("with") < 0.8 * loss("without")
 
 
 def _last_loss(folder: Path) -> float:
