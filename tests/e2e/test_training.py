@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from idiolect.audio.io import write_wav
-from idiolect.base.errors import DataError, TokenizerError, TrainingError
+from idiolect.base.errors import ConfigError, DataError, TokenizerError, TrainingError
 from idiolect.base.snapshot import BaseSnapshot
 from idiolect.cli.train import main
 from idiolect.data.features import FeatureStore
@@ -154,6 +154,27 @@ def test_a_checkpoint_has_every_published_key_and_frozen_tensors_bit_for_bit(her
     assert header.base_sha256 == BaseSnapshot.take(here / "checkpoints").hashes["gpt.pth"]
     assert header.tokenizer_sha256 == Tokenizer.load("checkpoints/bpe.model").sha256
     assert header.scores["val_loss"] == result.best.loss
+
+
+def test_what_is_frozen_stays_bit_for_bit_and_the_rest_learns(here):
+    patterns = ("gpt.h.*.attn.*", "mel_pos_embedding.*")
+    result = train(config("frozen", max_steps=2, freeze=patterns))
+
+    base, _ = load_checkpoint("checkpoints/gpt.pth")
+    tuned, _ = load_checkpoint(result.best_path)
+    changed = {name for name in base if not torch.equal(base[name], tuned[name])}
+    assert {"text_embedding.weight", "gpt.h.0.mlp.c_fc.weight"} <= changed
+    assert not [name for name in changed if ".attn." in name or name.startswith("mel_pos")]
+    train(config("frozen", epochs=3, freeze=patterns))  # goes on with the optimizer that it has
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"), [("gpt.h.*.attention.*", "gpt.h.*.attn"), ("*", "nothing is left")]
+)
+def test_freezing_nothing_or_everything_is_refused(here, pattern: str, said: str):
+    with pytest.raises(ConfigError) as caught:
+        train(config("refused", freeze=(pattern,)))
+    assert said in str(caught.value)
 
 
 def test_a_run_that_broke_off_goes_on_bit_for_bit(here, monkeypatch):

@@ -98,6 +98,9 @@ class TrainConfig:
     """Largest norm of a gradient; longer ones are shortened to it."""
     dropout: float = 0.1
     """Probability of dropping an activation while training."""
+    freeze: tuple[str, ...] = ()
+    """Parameters that stay as they are, by their published names with * for any part; repeatable.
+    'gpt.h.*.attn.*' keeps where the model looks: small models forget less so."""
     text_loss_weight: float = 0.2
     """Weight of the mean loss of a text token."""
     mel_loss_weight: float = 0.8

@@ -57,7 +57,7 @@ from idiolect.training.state import (
     open_state,
     step_files,
 )
-from idiolect.training.step import StepReport, make_optimizer, set_weight_decay
+from idiolect.training.step import StepReport, freeze_parameters, make_optimizer, set_weight_decay
 
 MOST_STEPS_PER_SAVE = 1000
 SAVES_PER_RUN = 10
@@ -108,6 +108,7 @@ def _train(start: Begin, inputs: Inputs, accelerator: Accelerator) -> TrainResul
     source = progress_made.checkpoint or start.config.starting_point
     dropout = start.config.dropout
     gpt = load_starting_gpt(source, inputs.files, inputs.tokenizer, dropout=dropout)
+    freeze_parameters(gpt.gpt, start.config.freeze)
     if progress_made.checkpoint is None:
         _clear(start)
     log_handler = log_to_file(start.folder / LOG_FILE)

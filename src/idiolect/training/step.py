@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from idiolect.base.errors import TrainingError
+from idiolect.base.errors import ConfigError, TrainingError, did_you_mean
 from idiolect.data.batches import GptBatch
 from idiolect.training.loss import LabelCounts, LossWeights, TrainableGpt, count_labels, mean_loss
 
@@ -44,8 +46,30 @@ class StepBatches:
     batches: Sequence[GptBatch]
 
 
+def freeze_parameters(gpt: nn.Module, patterns: Sequence[str]) -> None:
+    """Let the parameters of ``gpt`` whose names match one of ``patterns`` stay as they are.
+
+    Raises:
+        ConfigError: A pattern matches none, or nothing is left to learn.
+    """
+    names = [name for name, _ in gpt.named_parameters()]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            families = {re.sub(r"\.\d+\.", ".*.", name) for name in names}
+            raise ConfigError(
+                f"no parameter is called {pattern!r}",
+                where="--freeze",
+                fix=did_you_mean(pattern, families),
+            )
+    for name, parameter in gpt.named_parameters():
+        is_frozen = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        parameter.requires_grad_(not is_frozen)
+    if not any(parameter.requires_grad for parameter in gpt.parameters()):
+        raise ConfigError("nothing is left to learn", where="--freeze", fix="freeze less")
+
+
 def make_optimizer(model: nn.Module, *, weight_decay: float, device: torch.device) -> AdamW:
-    """Return AdamW over the parameters of ``model``; its learning rate is set at each step.
+    """Return AdamW over what ``model`` learns; its learning rate is set at each step.
 
     Only matrices decay: a norm, a bias or an embedding that is pulled to zero loses what it means.
     """
@@ -115,7 +139,7 @@ def _split_by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Param
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
-    for parameter in model.parameters():
+    for parameter in filter(lambda found: found.requires_grad, model.parameters()):
         is_matrix = parameter.ndim >= 2 and id(parameter) not in tables
         (decayed if is_matrix else others).append(parameter)
     return decayed, others
