@@ -19,6 +19,7 @@ from idiolect.training.loss import (
     loss_sums,
     mean_loss,
     token_logits,
+    with_noisy_codes,
 )
 from idiolect.training.step import StepBatches, train_step
 from tiny_gpt import tiny_gpt
@@ -101,7 +102,8 @@ def test_the_logits_of_training_are_those_of_decoding_step_by_step(samples):
 @given(SAMPLES, st.integers(0, 5))
 def test_a_step_depends_on_seed_and_number_and_on_nothing_before_it(samples, noise):
     def weights_after(draws: int):
-        model = TrainableGpt(tiny_gpt(conditioners=False, dropout=0.5)).train()
+        gpt = tiny_gpt(conditioners=False, dropout=0.5)
+        model = TrainableGpt(gpt, code_noise=0.3).train()
         torch.rand(draws)
         optimizer = torch.optim.AdamW(model.parameters())
         data = StepBatches(step=7, epoch=1, batches=[batch(*samples)])
@@ -119,3 +121,38 @@ def test_a_step_depends_on_seed_and_number_and_on_nothing_before_it(samples, noi
         return model.gpt.mel_head.weight
 
     assert torch.equal(weights_after(0), weights_after(noise))
+
+
+@FEW
+@given(SAMPLES, st.floats(0, 1))
+def test_noise_replaces_codes_that_are_read_and_nothing_else(samples, share):
+    made, num_codes = batch(*samples), GPT.dims.start_code
+
+    noisy = with_noisy_codes(made, share, num_codes)
+
+    is_start = made.codes.inputs >= num_codes
+    assert torch.equal(noisy.codes.inputs[is_start], made.codes.inputs[is_start])
+    assert 0 <= int(noisy.codes.inputs[~is_start].min()) <= int(noisy.codes.inputs.max())
+    assert int(noisy.codes.inputs[~is_start].max()) < num_codes
+    assert torch.equal(noisy.codes.labels, made.codes.labels)
+    assert noisy.text is made.text
+    if share == 0:
+        assert torch.equal(noisy.codes.inputs, made.codes.inputs)
+
+
+def test_about_the_asked_share_is_replaced():
+    made = batch(*[sample([2, 3], [index % 12] * 400, seed=index) for index in range(6)])
+    torch.manual_seed(0)
+
+    noisy = with_noisy_codes(made, 0.25, 12)
+
+    changed = (noisy.codes.inputs != made.codes.inputs).float().mean().item()
+    assert 0.25 * 11 / 12 - 0.04 < changed < 0.25 * 11 / 12 + 0.04  # one in 12 draws is no change
+
+
+@torch.no_grad()
+def test_noise_is_for_training_alone():
+    made = batch(sample([2, 3, 4], [5, 6, 7] * 9, seed=1))
+    noisy, plain = (TrainableGpt(GPT, code_noise=share) for share in (0.9, 0.0))
+    assert noisy.eval()(made).codes == plain.eval()(made).codes
+    assert noisy.train()(made).codes != plain.train()(made).codes

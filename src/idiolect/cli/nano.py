@@ -44,7 +44,7 @@ class TrainCommand:
     """Folder of the run, with one folder a stage; the same command goes on where it stopped."""
     stage: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Only this stage; repeatable. By default all that are left: corpus vocoder encoder codec
-    hearing speaker voice flow joint base."""
+    speaker voice flow joint hearing base."""
     preset: Literal["full", "fast"] = "full"
     """full makes the base that ships, in many hours; fast tries every stage in minutes, and its
     base cannot speak."""

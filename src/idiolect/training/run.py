@@ -239,7 +239,7 @@ class _Run:
         first_step = self.state.step + 1
         if first_step > self.last_step:
             return
-        model = TrainableGpt(gpt).to(self.accelerator.device)
+        model = TrainableGpt(gpt, code_noise=self.config.code_noise).to(self.accelerator.device)
         optimizer = self._make_optimizer(model)
         model, wrapped = self.accelerator.prepare(model, optimizer)
         log = MetricsLog(self.folder, first_step=first_step)
