@@ -54,7 +54,7 @@ REPLAY_DIR = "base_languages"
 REPLAY_FILE = "train.jsonl"
 
 NUM_CLIPS = 200
-DRAWN_FOR_ONE = 2
+DRAWN_FOR_ONE = 5
 """Sentences that are drawn for each that is read: the longer ones are. No clip has two, for nano
 has learnt to end with a sentence, and a pause is where a small model likes to stay."""
 NUM_UNSEEN = 6
