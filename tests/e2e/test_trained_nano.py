@@ -26,8 +26,8 @@ from idiolect.nano.scores import LetterErrors
 from idiolect.synthesis.pipeline import IndexTTS2
 
 LANGUAGES = ("en", "es")
-MOST_LETTERS_WRONG = {"en": 0.45, "es": 0.3}
-"""Half as many again as were heard wrong at first: other processors draw other codes."""
+MOST_LETTERS_WRONG = {"en": 0.3, "es": 0.2}
+"""About twice what was measured, on few sentences: other processors draw other codes."""
 
 
 @pytest.fixture(scope="module")
