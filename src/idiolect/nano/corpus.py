@@ -35,7 +35,7 @@ MAX_CLIP_SEC = 8.0
 SPEECH_RMS = 10 ** (-23 / 20)
 MAX_PEAK = 0.9
 FRAME_SEC = 0.01
-SILENCE_DB = -45.0
+SILENCE_DB = -38.0
 """Below the loudest frame; what is quieter at either end is cut off."""
 MARGIN_SEC = 0.05
 """Of what is quieter, kept at either end: soft sounds fade into it."""

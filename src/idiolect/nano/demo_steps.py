@@ -31,6 +31,8 @@ SPOKEN = Path("spoken")
 APPENDED_PIECES = 16
 """To a tokenizer of nearly letters: what the new language writes, and little more."""
 OWN_PIECES = 12000
+KEPT = 10
+"""Checkpoints of the training that stay: all that it saves, so that the curve has its beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +174,7 @@ def training_steps(config: DemoConfig) -> Iterator[Step]:
             *("--epochs", str(config.epochs), "--batch-size", str(config.batch_size)),
             *("--learning-rate", f"{config.learning_rate:g}"),
             *("--dropout", f"{config.dropout:g}", "--code-noise", f"{config.code_noise:g}"),
-            *("--keep", str(max(3, config.curve)), "--seed", str(config.seed)),
+            *("--keep", str(KEPT), "--seed", str(config.seed)),
         ),
         product=RUN / "best.pth",
     )
