@@ -10,6 +10,7 @@ import yaml
 from idiolect.base.config import read_yaml
 from idiolect.base.errors import (
     CheckpointError,
+    ConfigError,
     GuardError,
     RegistryError,
     TokenizerError,
@@ -316,6 +317,31 @@ def test_installing_works_without_a_base(config, tmp_path):
 
     assert "no base" in report.base_sentence
     assert report.entry.vram_bytes == report.entry.weight_bytes
+
+
+def test_a_blend_lies_between_the_base_and_the_training(config, tmp_path):
+    like_base, header = load_checkpoint(config.checkpoint)
+    moved = tmp_path / "moved.pth"
+    save_checkpoint(moved, {name: tensor + 1 for name, tensor in like_base.items()}, header)
+    quarter = replace(config, checkpoint=moved, blend=0.25)
+
+    install_model(quarter)
+
+    installed, _ = load_checkpoint(config.output_dir / "gpt_catalan.pth")
+    assert installed.keys() == like_base.keys()
+    for name, tensor in like_base.items():
+        torch.testing.assert_close(installed[name], tensor + 0.25)
+    assert install_model(quarter).files == ()
+    with pytest.raises(RegistryError):
+        install_model(replace(quarter, blend=0.5))  # is another model
+
+
+def test_a_blend_needs_a_base_and_a_share(config, tmp_path):
+    with pytest.raises(ConfigError, match="no base"):
+        install_model(replace(config, base=tmp_path / "nowhere", blend=0.5))
+    for share in (0.0, 1.1, -1.0):
+        with pytest.raises(ConfigError, match="no share"):
+            replace(config, blend=share)
 
 
 def test_a_model_copied_by_hand_is_found_with_all_that_its_header_says(run, nano_base, tmp_path):

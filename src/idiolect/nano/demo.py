@@ -42,6 +42,7 @@ from idiolect.nano.demo_speech import (
     write_texts,
 )
 from idiolect.nano.demo_steps import (
+    CURVE,
     MANIFEST,
     MODELS,
     NAME,
@@ -50,6 +51,7 @@ from idiolect.nano.demo_steps import (
     SENTENCES,
     SENTENCES_FILE,
     SPOKEN,
+    TOKENIZER,
     DemoConfig,
     Step,
     absolute,
@@ -61,6 +63,8 @@ from idiolect.nano.demo_steps import (
 )
 from idiolect.nano.encoder import HEAD_FILE
 from idiolect.nano.listeners import Listener, OwnListener
+from idiolect.registry.entry import checkpoint_name
+from idiolect.registry.install import InstallConfig, install_model
 from idiolect.registry.store import BASE_NAME
 
 REPORT = Path("report.html")
@@ -281,7 +285,7 @@ def _hear(
     base = _base_in(config, folder)
     speakers = [
         Speaker(label=BASE_NAME, model=BASE_NAME, step=0),
-        *_curve_speakers(folder / RUN, config.curve),
+        *_curve_speakers(config, folder),
         Speaker(label=NAME, model=NAME, step=_best_step(folder / RUN)),
     ]
     own = [line for line in lines if line.language == config.language]
@@ -301,15 +305,31 @@ def own_listener(base: Path) -> Listener | None:
     return OwnListener(taught[0]) if taught else None
 
 
-def _curve_speakers(run: Path, most: int) -> list[Speaker]:
-    """Return at most ``most`` checkpoints of ``run``, spread over its steps."""
+def _curve_speakers(config: DemoConfig, folder: Path) -> list[Speaker]:
+    """Install some checkpoints of the run, spread over its steps, as the best one was; return them.
+
+    They are no models to use, so they have a folder of their own.
+    """
+    run, curve = folder / RUN, folder / CURVE
     steps = sorted(
         int(path.stem.removeprefix("model_step")) for path in run.glob("model_step*.pth")
     )
-    count = min(most, len(steps))
+    count = min(config.curve, len(steps))
     chosen = sorted({steps[(turn + 1) * len(steps) // count - 1] for turn in range(count)})
+    for step in chosen:
+        install_model(
+            InstallConfig(
+                base=_base_in(config, folder),
+                checkpoint=run / f"model_step{step}.pth",
+                tokenizer=folder / f"{TOKENIZER}.model",
+                output_name=f"step{step}",
+                output_dir=curve,
+                blend=config.blend,
+                force=True,
+            )
+        )
     return [
-        Speaker(label=f"step{step}", model=str(run / f"model_step{step}.pth"), step=step)
+        Speaker(label=f"step{step}", model=str(curve / checkpoint_name(f"step{step}")), step=step)
         for step in chosen
     ]
 

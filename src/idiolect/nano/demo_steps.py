@@ -23,6 +23,7 @@ MANIFEST = DATA / "train.jsonl"
 PAIRS = DATA / "train_paired.jsonl"
 TOKENIZER = Path("training/catalan/tokenizer/catalan_bpe")
 RUN = Path("training/catalan/checkpoints")
+CURVE = Path("training/catalan/curve")
 MODELS = Path("models")
 NAME = "catalan"
 BASE = Path("checkpoints")
@@ -57,6 +58,8 @@ class DemoConfig:
     dropout: float = 0.0
     """Probability of dropping an activation in training: nano learnt without, and loses its way in
     a sentence with it; the published base learnt with 0.1."""
+    blend: float = 0.6
+    """How far the installed weights go from those of the base to the trained ones."""
     code_noise: float = 0.25
     """Share of the codes that training replaces, against learning so few clips by heart."""
     vocab_size: int | None = None
@@ -183,7 +186,8 @@ def training_steps(config: DemoConfig) -> Iterator[Step]:
         title="5. Install the best checkpoint",
         command=(
             *("install", "--checkpoint", str(RUN / "best.pth"), *tokenizer),
-            *("--output-name", NAME, "--output-dir", str(MODELS), "--force", *_base_flag(config)),
+            *("--blend", f"{config.blend:g}", "--output-name", NAME),
+            *("--output-dir", str(MODELS), "--force", *_base_flag(config)),
         ),
         product=MODELS / f"gpt_{NAME}.pth",
     )

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from idiolect.base.config import read_yaml, write_yaml
-from idiolect.base.errors import CheckpointError, RegistryError
+from idiolect.base.errors import CheckpointError, ConfigError, RegistryError
 from idiolect.base.files import copy_file, free_bytes, remove_left_over, slug, write_text
 from idiolect.base.guard import check_output, is_base_dir
-from idiolect.base.hashes import sha256_file
+from idiolect.base.hashes import sha256_file, sha256_text
 from idiolect.base.log import get_logger
 from idiolect.base.places import MODELS_DIR_NAME, BasePlace
 from idiolect.base.snapshot import BaseSnapshot
@@ -24,10 +26,12 @@ from idiolect.models.checkpoint import (
     CheckpointHeader,
     CheckpointOutline,
     Shapes,
+    Weights,
     load_checkpoint,
     read_header,
     save_checkpoint,
     shape_differences,
+    transfer_vocabulary,
 )
 from idiolect.models.config import read_base_config
 from idiolect.models.loading import gpt_dims_of, gpt_weights
@@ -77,6 +81,9 @@ class InstallConfig(BasePlace):
     """A sentence for the list and the model card."""
     output_dir: Path = Path(MODELS_DIR_NAME)
     """Folder of the installed models."""
+    blend: float = 1.0
+    """How far the weights go from those of the base to the trained ones: 1 is all the way. At 0.6 a
+    small model keeps what its base could, and loses what it learnt by heart."""
     config: Path | None = None
     """The model's configuration; that of the base when left out."""
     language: tuple[str, ...] = ()
@@ -85,6 +92,16 @@ class InstallConfig(BasePlace):
     """Replace a model of this name."""
     dry_run: bool = False
     """Check everything, and write nothing."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        BasePlace.__post_init__(self)
+        if not 0 < self.blend <= 1:
+            raise ConfigError(f"{self.blend:g} is no share of the way", where="--blend")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +175,15 @@ def plan_install(config: InstallConfig) -> InstallPlan:
     _check_weights(outline.shapes, base, where=config.checkpoint)
     check_pair(outline, tokenizer, where=config.checkpoint)
     _check_disk(config.output_dir, outline.weight_bytes)
+    if config.blend < 1 and base is None:
+        raise ConfigError(
+            "there is no base to blend with",
+            where="--blend, --base",
+            fix="name the base: --base DIR",
+        )
+    source_sha256 = sha256_file(config.checkpoint)
+    if config.blend < 1:
+        source_sha256 = sha256_text(f"{source_sha256} {config.blend}")
     return InstallPlan(
         name=name,
         folder=config.output_dir,
@@ -166,7 +192,7 @@ def plan_install(config: InstallConfig) -> InstallPlan:
         tokenizer=tokenizer,
         config_values=_own_config(outline.shapes, base, config.config),
         base=base,
-        source_sha256=sha256_file(config.checkpoint),
+        source_sha256=source_sha256,
     )
 
 
@@ -304,7 +330,7 @@ def _is_left_over(path: Path, plan: InstallPlan) -> bool:
 def _write(plan: InstallPlan, config: InstallConfig, entry: ModelEntry) -> ModelEntry:
     """Write the model, the entry after all its files; return the entry with their hashes."""
     weights, tokenizer = plan.targets[:2]
-    save_checkpoint(weights, gpt_weights(load_checkpoint(config.checkpoint)[0]), plan.header)
+    save_checkpoint(weights, _weights(plan, config), plan.header)
     copy_file(plan.tokenizer.path, tokenizer)
     own_config = plan.folder / config_name(plan.name)
     if plan.config_values is not None:
@@ -322,6 +348,28 @@ def _write(plan: InstallPlan, config: InstallConfig, entry: ModelEntry) -> Model
     write_entry(plan.folder, entry)
     rebuild_index(plan.folder)
     return entry
+
+
+def _weights(plan: InstallPlan, config: InstallConfig) -> Weights:
+    """Return the weights of the model, blended with those of the base where that is asked.
+
+    Source:
+        Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (weights between two models
+        of which one was trained from the other).
+    """
+    trained = gpt_weights(load_checkpoint(config.checkpoint)[0])
+    if config.blend == 1 or plan.base is None:
+        return trained
+    base = gpt_weights(load_checkpoint(plan.base.gpt)[0])
+    carried, _ = transfer_vocabulary(base, Tokenizer.load(plan.base.tokenizer), plan.tokenizer)
+    blended = dict(trained)
+    for name, tensor in trained.items():
+        if (
+            carried[name].shape == tensor.shape
+        ):  # a longer table of positions stays as it was learnt
+            mixed = torch.lerp(carried[name].float(), tensor.float(), config.blend)
+            blended[name] = mixed.to(tensor.dtype)
+    return blended
 
 
 def _entry(plan: InstallPlan, config: InstallConfig) -> ModelEntry:
