@@ -82,7 +82,7 @@ class InstallConfig(BasePlace):
     output_dir: Path = Path(MODELS_DIR_NAME)
     """Folder of the installed models."""
     blend: float = 1.0
-    """How far the weights go from those of the base to the trained ones: 1 is all the way. At 0.6 a
+    """How far the weights go from those of the base to the trained ones: 1 is all the way. At 0.5 a
     small model keeps what its base could, and loses what it learnt by heart."""
     config: Path | None = None
     """The model's configuration; that of the base when left out."""
