@@ -327,7 +327,8 @@ def test_a_blend_lies_between_the_base_and_the_training(config, tmp_path):
 
     install_model(quarter)
 
-    installed, _ = load_checkpoint(config.output_dir / "gpt_catalan.pth")
+    installed, says = load_checkpoint(config.output_dir / "gpt_catalan.pth")
+    assert (says.settings["blend"], says.scores) == (0.25, {})  # nobody measured the blend
     assert installed.keys() == like_base.keys()
     for name, tensor in like_base.items():
         torch.testing.assert_close(installed[name], tensor + 0.25)

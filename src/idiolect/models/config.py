@@ -5,8 +5,8 @@ width that the published file fixes may be smaller. Keys that the published file
 because its code fixes their value, are optional and default to that value: ``gpt.feature_dim``,
 ``gpt.emotion_dim``, ``s2mel.gpt_layer_dims``, ``s2mel.guidance``, ``s2mel.temperature``,
 ``semantic_encoder.layer``, ``speaker_encoder`` and ``generation``. The key ``idiolect`` marks a
-base that is not the published one. Unknown keys are passed
-over, as the published loader must: revisions of the file differ.
+base that is not the published one. Unknown keys are passed over, as the
+published loader must: revisions of the file differ.
 """
 
 from __future__ import annotations

@@ -104,8 +104,11 @@ def copied_features(copier: Copier, data: FlowData, folder: Path, name: str) -> 
             if index % COPIED_ONE_IN:
                 yield np.zeros((0, width), dtype=np.float16)
                 continue
-            prompt = int(numbers.choice(of_speaker[speaker]))
+            others = [other for other in of_speaker[speaker] if other != index]
+            prompt = int(numbers.choice(others or [index]))
             yield copier.copy(data, index, prompt).half().cpu().numpy()
 
-    key = sha256_text(f"{copier.digest} {data.mels.ends.tolist()} {COPIED_ONE_IN} {FLOW_STEPS}")
+    dims = copier.s2mel.dims
+    how = f"{COPIED_ONE_IN} {FLOW_STEPS} {dims.guidance} {dims.temperature}"
+    key = sha256_text(f"{copier.digest} {data.mels.ends.tolist()} {how}")
     return keep_ragged(folder / f"{name}.copies", key, rows, total=len(data.speakers))

@@ -101,7 +101,11 @@ class InstallConfig(BasePlace):
         """
         BasePlace.__post_init__(self)
         if not 0 < self.blend <= 1:
-            raise ConfigError(f"{self.blend:g} is no share of the way", where="--blend")
+            raise ConfigError(
+                f"{self.blend:g} is no share of the way",
+                where="--blend",
+                fix="give a number above 0, at most 1",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +258,8 @@ def _header(
 ) -> CheckpointHeader:
     terms = terms_of(base.config) if base is not None else PUBLISHED_TERMS
     mark = base.config.mark if base is not None else None
+    if config.blend < 1:  # the scores are of the weights before they were blended
+        header = replace(header, scores={}, settings={**header.settings, "blend": config.blend})
     if not header.licence and mark is not None:  # it does not say what it was made from
         header = replace(header, base_name=mark.name)
     return replace(
@@ -364,9 +370,8 @@ def _weights(plan: InstallPlan, config: InstallConfig) -> Weights:
     carried, _ = transfer_vocabulary(base, Tokenizer.load(plan.base.tokenizer), plan.tokenizer)
     blended = dict(trained)
     for name, tensor in trained.items():
-        if (
-            carried[name].shape == tensor.shape
-        ):  # a longer table of positions stays as it was learnt
+        # A table of positions may have grown: it stays as it was learnt.
+        if carried[name].shape == tensor.shape:
             mixed = torch.lerp(carried[name].float(), tensor.float(), config.blend)
             blended[name] = mixed.to(tensor.dtype)
     return blended

@@ -54,7 +54,7 @@ def freeze_parameters(gpt: nn.Module, patterns: Sequence[str]) -> None:
     """
     names = [name for name, _ in gpt.named_parameters()]
     for pattern in patterns:
-        if not fnmatch.filter(names, pattern):
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
             families = {re.sub(r"\.\d+\.", ".*.", name) for name in names}
             raise ConfigError(
                 f"no parameter is called {pattern!r}",
