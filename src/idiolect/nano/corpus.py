@@ -26,7 +26,12 @@ from idiolect.base.units import SAMPLE_RATE
 from idiolect.data.manifest import Utterance, read_manifest, write_manifest
 from idiolect.nano.corpus_plan import SETS, CorpusPlan, SetName, Share
 from idiolect.nano.engines import Engine, EngineName, Voice, open_engine, play
-from idiolect.nano.texts import JUDGE_SENTENCES, sentences, unseen_sentences
+from idiolect.nano.texts import (
+    JUDGE_SENTENCES,
+    scattered_words,
+    sentences,
+    unseen_sentences,
+)
 
 AUDIO_DIR = "audio"
 
@@ -42,6 +47,8 @@ MARGIN_SEC = 0.05
 
 WRITE_EVERY_SEC = 120.0
 """Between two writings of the manifests, so that a training can begin on the first part."""
+SCATTERED_FROM = 10_000
+"""What texts of scattered words are numbered from; sentences from 0."""
 SHORTEST_MEAN_SEC = 0.9
 """No voice speaks clips shorter than this on average: how many texts are drawn for it."""
 
@@ -58,6 +65,11 @@ class _Progress:
     done_sec: float = 0.0
     """Of the voice itself, without those in ``also``."""
     num_clips: int = 0
+
+    @property
+    def first_number(self) -> int:
+        """What the texts are numbered from."""
+        return SCATTERED_FROM if self.share.scattered else 0
 
     @property
     def fraction(self) -> float:
@@ -130,18 +142,19 @@ def _look(
     folder: Path, share: Share, seed: int, told: Mapping[SetName, Sequence[Utterance]]
 ) -> _Progress:
     """Return what ``folder`` holds of ``share``."""
-    texts = _recall(_texts(share, seed), share.voice, told.get(share.set_name, ()))
-    state = _Progress(share, texts, folder)
-    for index, text in enumerate(state.texts):
+    state = _Progress(share, _texts(share, seed), folder)
+    _recall(state, told.get(share.set_name, ()))
+    for place, text in enumerate(state.texts):
         if state.fraction >= 1:
             break
+        number = state.first_number + place
         found = [
-            _utterance(folder, voice, index, text, probe_audio(path).duration_sec)
+            _utterance(folder, voice, number, text, probe_audio(path).duration_sec)
             for voice in _speakers(share)
-            if (path := folder / _clip_file(voice, index, text)).is_file()
+            if (path := folder / _clip_file(voice, number, text)).is_file()
         ]
         if found and found[-1].speaker == share.voice.name:
-            state.next = index + 1
+            state.next = place + 1
             state.add(found)
     return state
 
@@ -150,7 +163,9 @@ def _texts(share: Share, seed: int) -> list[str]:
     """Return what the voice of ``share`` may be asked to say, in order."""
     language, own_seed = share.voice.language, zlib.crc32(f"{seed} {share.key}".encode())
     wanted = min(share.max_clips, int(60 * share.minutes / SHORTEST_MEAN_SEC) + 20)
-    if share.set_name == "train":
+    if share.scattered:
+        drawn = scattered_words(language, 2 * wanted, own_seed)
+    elif share.set_name == "train":
         drawn = sentences(language, 2 * wanted, own_seed)
     else:
         drawn = unseen_sentences(language, 6 * wanted, own_seed)
@@ -162,19 +177,19 @@ def _texts(share: Share, seed: int) -> list[str]:
     return fitting
 
 
-def _recall(texts: list[str], voice: Voice, told: Iterable[Utterance]) -> list[str]:
-    """Return ``texts`` with what ``voice`` has said already in its places.
+def _recall(state: _Progress, told: Iterable[Utterance]) -> None:
+    """Put what the voice has said already in its places among the texts of ``state``.
 
     The grammar may have changed since: what was spoken before it did still counts.
     """
-    texts = list(texts)
+    voice, texts = state.share.voice, state.texts
     for clip in told:
         if (clip.speaker, clip.language) != (voice.name, voice.language):
             continue
-        index = int(clip.id.rsplit("-", 2)[1])
-        if index < len(texts) and clip.id == _clip_id(voice, index, clip.text):
-            texts[index] = clip.text
-    return texts
+        number = int(clip.id.rsplit("-", 2)[1])
+        place = number - state.first_number
+        if 0 <= place < len(texts) and clip.id == _clip_id(voice, number, clip.text):
+            texts[place] = clip.text
 
 
 def _speak_stage(
@@ -200,8 +215,8 @@ def _speak_stage(
 
 def _speak_next(state: _Progress, engine: Engine) -> None:
     """Speak the next text of a share, if its sound has a length that can be used."""
-    voice, index = state.share.voice, state.next
-    text = state.texts[index]
+    voice, number = state.share.voice, state.first_number + state.next
+    text = state.texts[state.next]
     state.next += 1
     audio, rate = engine.speak(text, voice)
     waves = {v: tidy(play(audio, rate, v.factor)) for v in _speakers(state.share)}
@@ -210,9 +225,9 @@ def _speak_next(state: _Progress, engine: Engine) -> None:
     clips = []
     for speaker, wave in waves.items():
         if is_usable(wave):
-            write_flac(state.folder / _clip_file(speaker, index, text), wave, SAMPLE_RATE)
+            write_flac(state.folder / _clip_file(speaker, number, text), wave, SAMPLE_RATE)
             seconds = len(wave) / SAMPLE_RATE
-            clips.append(_utterance(state.folder, speaker, index, text, seconds))
+            clips.append(_utterance(state.folder, speaker, number, text, seconds))
     state.add(clips)
 
 
@@ -254,20 +269,20 @@ def is_usable(audio: Waveform) -> bool:
     return MIN_CLIP_SEC <= len(audio) / SAMPLE_RATE <= MAX_CLIP_SEC
 
 
-def _clip_id(voice: Voice, index: int, text: str) -> str:
+def _clip_id(voice: Voice, number: int, text: str) -> str:
     digest = hashlib.blake2b(f"{voice.fingerprint()}\n{text}".encode(), digest_size=3).hexdigest()
-    return f"{voice.name}-{voice.language}-{index:04d}-{digest}"
+    return f"{voice.name}-{voice.language}-{number:04d}-{digest}"
 
 
-def _clip_file(voice: Voice, index: int, text: str) -> Path:
-    name = f"{_clip_id(voice, index, text)}.flac"
+def _clip_file(voice: Voice, number: int, text: str) -> Path:
+    name = f"{_clip_id(voice, number, text)}.flac"
     return Path(AUDIO_DIR, f"{voice.name}-{voice.language}", name)
 
 
-def _utterance(folder: Path, voice: Voice, index: int, text: str, seconds: float) -> Utterance:
+def _utterance(folder: Path, voice: Voice, number: int, text: str, seconds: float) -> Utterance:
     return Utterance(
-        id=_clip_id(voice, index, text),
-        audio=str(_clip_file(voice, index, text)),
+        id=_clip_id(voice, number, text),
+        audio=str(_clip_file(voice, number, text)),
         root=folder,
         text=text,
         speaker=voice.name,

@@ -23,6 +23,8 @@ class Share:
     max_clips: int = 1_000_000
     also: tuple[float, ...] = ()
     """Further speakers from the same utterances, by factors: for engines that are slow."""
+    scattered: bool = False
+    """Whether it says words in no order instead of sentences."""
     min_chars: int = 1
     max_chars: int = 110
 
@@ -174,13 +176,18 @@ def kokoro_voices(engine_voices: Iterable[str]) -> list[Voice]:
     ]
 
 
-def _train(voices: Sequence[Voice], minutes: float) -> tuple[Share, ...]:
+def _train(
+    voices: Sequence[Voice], minutes: float, *, scattered: bool = False
+) -> tuple[Share, ...]:
     """Return ``minutes`` in equal shares."""
-    return tuple(Share(voice=voice, minutes=minutes / len(voices)) for voice in voices)
+    each = minutes / len(voices)
+    return tuple(Share(voice=voice, minutes=each, scattered=scattered) for voice in voices)
 
 
-def _train_kokoro(engine_voices: Sequence[str], minutes: float) -> tuple[Share, ...]:
-    shares = _train(kokoro_voices(engine_voices), minutes)
+def _train_kokoro(
+    engine_voices: Sequence[str], minutes: float, *, scattered: bool = False
+) -> tuple[Share, ...]:
+    shares = _train(kokoro_voices(engine_voices), minutes, scattered=scattered)
     least, most = KOKORO_CHARS
     return tuple(
         replace(share, also=KOKORO_ALSO, min_chars=least, max_chars=most) for share in shares
@@ -209,6 +216,13 @@ def _full() -> CorpusPlan:
             _train_kokoro(KOKORO_ENGLISH, 100)
             + _train_kokoro(KOKORO_SPANISH, 47)
             + _train_kokoro(KOKORO_CATALAN, 28),
+            (
+                *_train(english, 300, scattered=True),
+                *_train(spanish, 150, scattered=True),
+                *_train(ona, 60, scattered=True),
+            ),
+            _train_kokoro(KOKORO_ENGLISH, 60, scattered=True)
+            + _train_kokoro(KOKORO_SPANISH, 20, scattered=True),
         )
     )
 

@@ -32,6 +32,7 @@ from idiolect.nano.sizes import PREPROCESSOR_CONFIG, READ_LAYER, SEMANTIC_CONFIG
 from idiolect.nano.sounds import Batches, Sounds, open_sounds
 from idiolect.nano.spelling import ALPHABET, spelling, to_rows
 from idiolect.nano.stage import (
+    Ahead,
     Pace,
     Scores,
     device_at_hand,
@@ -70,10 +71,10 @@ class EncoderConfig:
 class Variation:
     """By how much a clip is changed, so that unseen voices are not unheard of."""
 
-    warp: float = 0.14
+    warp: float = 0.18
     """Stretches the bands, as a longer or shorter vocal tract does."""
-    shift_bands: float = 3.0
-    pace: float = 0.15
+    shift_bands: float = 4.0
+    pace: float = 0.18
     """Stretches time."""
     noise: float = 0.3
     masks: int = 2
@@ -142,10 +143,15 @@ def spelling_step(
     batches = Batches(lengths, config.batch_sec, config.pace.seed)
     device = next(speller.parameters()).device
 
-    def step(number: int) -> Scores:
+    def draw(number: int) -> tuple[list[int], Tensor, Tensor]:
         indices = batches.of_step(number)
+        return indices, *sounds.batch(indices)
+
+    drawn_ahead = Ahead(draw, device)
+
+    def step(number: int) -> Scores:
+        indices, inputs, lens = drawn_ahead.of_step(number)
         chance = step_generator(config.pace.seed, number, device)
-        inputs, lens = sounds.batch(indices)
         clean, lens = in_another_voice(inputs.to(device), lens.to(device), chance)
         mask = torch.arange(clean.shape[1], device=device) < lens[:, None]
         torch.manual_seed(chance.initial_seed())  # of the dropout, which takes no generator

@@ -26,6 +26,7 @@ from idiolect.nano.flow_data import FlowData, FlowRows, FlowSampler
 from idiolect.nano.flow_swift import run_transformer
 from idiolect.nano.mel_ear import MelEar
 from idiolect.nano.stage import (
+    Ahead,
     Pace,
     Part,
     Scores,
@@ -235,6 +236,7 @@ class _FlowStage:
         self.optimizer = torch.optim.AdamW(
             network.parameters(), betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
         )
+        self.drawn_ahead = Ahead(self._draw, self.device)
 
     def _make_swift(self) -> None:
         transformer = self.network.cfm.estimator.transformer
@@ -256,10 +258,9 @@ class _FlowStage:
 
     def step(self, number: int) -> Scores:
         """Learn from the batch of ``number``."""
-        generator = step_generator(self.seed, number)
-        torch.manual_seed(generator.initial_seed())  # of the dropout
-        rows = self._sampler(generator).draw(generator).to(self.device)
+        rows = self.drawn_ahead.of_step(number).to(self.device)
         chance = step_generator(self.seed, number, self.device)
+        torch.manual_seed(chance.initial_seed())  # of the dropout
         draw = FlowDraw.of(rows.mel, self.network.dims.class_dropout, chance)
         draw = replace(draw, time=earlier(draw.time, self.time_shift))
         with halved(self.device):
@@ -272,6 +273,10 @@ class _FlowStage:
         self.optimizer.step()
         self.average.update_parameters(self.network)
         return {"loss": loss.item(), "heard": heard.item(), "gradient": norm.item()}
+
+    def _draw(self, number: int) -> FlowRows:
+        generator = step_generator(self.seed, number)
+        return self._sampler(generator).draw(generator)
 
     def _heard(self, batch: FlowBatch, draw: FlowDraw, estimate: Tensor) -> Tensor:
         """Return the ear's loss for where the straight path from here would end."""

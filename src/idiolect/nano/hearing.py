@@ -40,6 +40,7 @@ from idiolect.nano.frozen import frozen_codec
 from idiolect.nano.sounds import Batches
 from idiolect.nano.spelling import spelling, to_rows
 from idiolect.nano.stage import (
+    Ahead,
     Pace,
     Scores,
     device_at_hand,
@@ -49,8 +50,10 @@ from idiolect.nano.stage import (
     weights_to_begin_with,
 )
 
-Draw = Callable[[int], tuple[Sequence[int], Tensor, Tensor]]
-"""The number of a step to clips, their features ``[B, T, F]`` and the lengths ``[B]``."""
+Drawn = tuple[Sequence[int], Tensor, Tensor]
+"""Clips, their features ``[B, T, F]`` and the lengths ``[B]``."""
+Draw = Callable[[int], Drawn]
+"""By the number of a step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +121,18 @@ def hearing_step(
 ) -> Callable[[int], Scores]:
     """Return what takes one step."""
     targets = [torch.tensor(to_rows(text)) for text in texts]
-    draw = _draws(features, copies, config)
+    draws = _draws(features, copies, config)
     device = ear.mean.device
 
-    def step(number: int) -> Scores:
+    def draw(number: int) -> tuple[str, Drawn]:
         chance = step_generator(config.pace.seed, number)
-        kind = list(draw)[int(torch.randint(len(draw), (), generator=chance))]
-        indices, rows, row_lens = draw[kind](number)
+        kind = list(draws)[int(torch.randint(len(draws), (), generator=chance))]
+        return kind, draws[kind](number)
+
+    drawn_ahead = Ahead(draw, device)
+
+    def step(number: int) -> Scores:
+        kind, (indices, rows, row_lens) = drawn_ahead.of_step(number)
         x, lens = rows.to(device), row_lens.to(device)
         mask = torch.arange(x.shape[1], device=device) < lens[:, None]
         noise = step_generator(config.pace.seed, number, device)
@@ -147,7 +155,7 @@ def _draws(features: Features, copies: Ragged | None, config: HearingConfig) -> 
     lengths = np.diff(features.ends, prepend=0).tolist()
     batches = Batches(lengths, config.batch_sec, config.pace.seed)
 
-    def of_clips(number: int, *, noisy: bool) -> tuple[Sequence[int], Tensor, Tensor]:
+    def of_clips(number: int, *, noisy: bool) -> Drawn:
         indices = batches.of_step(number)
         return indices, *features.batch(indices, noisy=noisy)
 
@@ -159,7 +167,7 @@ def _draws(features: Features, copies: Ragged | None, config: HearingConfig) -> 
     copied = np.flatnonzero(copies.lens)
     of_copies = Batches(copies.lens[copied].tolist(), config.batch_sec, config.pace.seed)
 
-    def of_copied(number: int) -> tuple[Sequence[int], Tensor, Tensor]:
+    def of_copied(number: int) -> Drawn:
         indices = copied[of_copies.of_step(number)].tolist()
         pieces = [torch.from_numpy(copies[index].astype(np.float32)) for index in indices]
         lens = torch.tensor([len(piece) for piece in pieces])

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
 
 from idiolect.base.errors import TrainingError
 from idiolect.base.log import get_logger
@@ -29,6 +31,12 @@ from idiolect.models.checkpoint import Weights, load_tensors, save_tensors
 STATE_FILE = "state.pth"
 METRICS_FILE = "metrics.jsonl"
 LOG_EVERY_SEC = 15.0
+WORKERS = 4
+"""Most processes that make batches for a GPU, each so many ahead: one would make it wait."""
+MADE_AHEAD = 4
+MOST_STEPS = 10**7
+
+T = TypeVar("T")
 
 Scores = Mapping[str, float]
 
@@ -149,6 +157,49 @@ def step_generator(
 ) -> torch.Generator:
     """Return the source of chance of one step, on the CPU unless a device is named."""
     return torch.Generator(device or "cpu").manual_seed(seed * 1_000_003 + step)
+
+
+class Ahead(Generic[T]):
+    """What each step learns from: made when it is asked for or, for a GPU, ahead of that.
+
+    Args:
+        make: The number of a step to what it learns from, on the CPU; nothing else may matter.
+        device: Where it is learnt from.
+    """
+
+    def __init__(self, make: Callable[[int], T], device: torch.device) -> None:
+        self._make = make
+        self._is_ahead = device.type != "cpu"
+        self._coming: Iterator[T] = iter(())
+        self._next = 0
+
+    def of_step(self, number: int) -> T:
+        """Return what the step of ``number`` learns from; quick where steps follow each other."""
+        if not self._is_ahead:
+            return self._make(number)
+        if number != self._next:
+            self._coming = self._from(number)
+        self._next = number + 1
+        return next(self._coming)
+
+    def _from(self, number: int) -> Iterator[T]:
+        steps = range(number, number + MOST_STEPS)
+        loader = DataLoader(
+            _Made(self._make),
+            sampler=steps,
+            batch_size=None,
+            num_workers=min(WORKERS, os.cpu_count() or 1),
+            prefetch_factor=MADE_AHEAD,
+        )
+        return iter(loader)
+
+
+class _Made(Dataset[T]):
+    def __init__(self, make: Callable[[int], T]) -> None:
+        self._make = make
+
+    def __getitem__(self, number: int) -> T:
+        return self._make(number)
 
 
 def running_average(module: nn.Module, decay: float) -> AveragedModel:

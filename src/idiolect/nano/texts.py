@@ -13,11 +13,12 @@ import itertools
 import math
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -42,10 +43,21 @@ MISSES_ALLOWED = 20_000
 POOL_TIMES = 12
 """How many sentences :func:`covering_sentences` looks at for each that it picks."""
 
+SCOWL_DIR = Path("/usr/share/dict/scowl")
+"""Where Debian's package puts the lists; those of sizes 10 and 20 hold 12 000 common words."""
+WORDS_IN_TEXT = (2, 8)
+BETWEEN_WORDS = {" ": 0.77, ", ": 0.15, ". ": 0.08}
+"""What stands between two of them, and how often: nano must not take every pause for the end."""
+LONGEST_WORD = 14
+COMMON_SENTENCES = 6000
+"""So many sentences hold nearly every word of a grammar."""
+
 _SYMBOL = re.compile(r"\{([^{}]+)\}")
 _WEIGHT = re.compile(r"^(\d+)\s*\*\s*")
 _ECHO = re.compile(r"\b((?:\w+[ '])?\w+),? (?:(?:and|or|y|e|o|u|i) )?\1\b")
 """Marie and Marie, at home at home: the grammar does not know what it said a word ago."""
+
+_FIRST_LETTER = re.compile(r"(?:^|\. )\w")
 
 _WORD = re.compile(r"[^\W_]+(?:['’·-][^\W_]+)*")
 
@@ -103,6 +115,71 @@ def covering_sentences(language: str, count: int, seed: int) -> list[str]:
         seen.update(pool.pop(best))
         picked.append(best)
     return picked
+
+
+def scattered_words(language: str, count: int, seed: int) -> list[str]:
+    """Return ``count`` texts of words in no order, many of them in no sentence of the grammar.
+
+    Who learns from sentences alone knows them by heart, and spells new words badly. English ones
+    come from SCOWL; those of the other languages, which are spelled as they sound, are half of the
+    grammar's own and half invented: chains of letters as the grammar's words have them.
+
+    Raises:
+        ConfigError: An unknown language, or SCOWL is not installed.
+    """
+    rng = random.Random(f"{language} words {seed}")  # noqa: S311 -- words, not secrets
+    listed = _listed_words(language)
+    chain = None if language == "en" else _letter_chain(listed)
+    texts = []
+    for _ in range(count):
+        number = rng.randint(*WORDS_IN_TEXT)
+        picked = rng.choices(listed, k=number)
+        if chain is not None:
+            picked[::2] = [_invented_word(chain, rng) for _ in picked[::2]]
+        between = rng.choices(list(BETWEEN_WORDS), list(BETWEEN_WORDS.values()), k=number - 1)
+        text = "".join(itertools.chain(*zip(picked, [*between, "."], strict=True)))
+        texts.append(_FIRST_LETTER.sub(lambda match: match[0].upper(), text))
+    return texts
+
+
+@cache
+def _listed_words(language: str) -> tuple[str, ...]:
+    """Return words of ``language``, without names and abbreviations."""
+    if language == "en":
+        found = {word for path in _scowl_files() for word in path.read_text("latin-1").split()}
+    else:
+        drawn = sentences(language, COMMON_SENTENCES, seed=0)
+        found = {word for text in drawn for word in words(text)}
+    return tuple(sorted(word for word in found if word.isalpha() and len(word) < LONGEST_WORD))
+
+
+def _scowl_files() -> list[Path]:
+    if found := sorted(SCOWL_DIR.glob("english-words.[12]0")):
+        return found
+    raise ConfigError(
+        "the English word lists of SCOWL are not installed",
+        where=str(SCOWL_DIR),
+        fix="apt-get install scowl",
+    )
+
+
+def _letter_chain(listed: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return each pair of neighbouring letters to the letters that follow it in ``listed``."""
+    follow = defaultdict(list)
+    for word in listed:
+        for place, letter in enumerate(f"{word}$"):
+            follow[f"^^{word}"[place : place + 2]].append(letter)
+    return dict(follow)
+
+
+def _invented_word(chain: Mapping[str, list[str]], rng: random.Random) -> str:
+    """Return letters that follow each other as those of words do."""
+    while True:
+        word = "^^"
+        while not word.endswith("$"):
+            word += rng.choice(chain[word[-2:]])
+        if 2 < len(word[2:-1]) < LONGEST_WORD:
+            return word[2:-1]
 
 
 def is_reserved(text: str) -> bool:

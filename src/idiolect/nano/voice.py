@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from idiolect.base.errors import DataError
 from idiolect.base.units import CODE_RATE_HZ
-from idiolect.data.batches import GptSample, make_batch
+from idiolect.data.batches import GptBatch, GptSample, make_batch
 from idiolect.data.manifest import Utterance
 from idiolect.models.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from idiolect.models.config import NUM_LATENTS, GptDims
@@ -32,6 +32,7 @@ from idiolect.nano.frames import Frames
 from idiolect.nano.gpt_swift import speed_up
 from idiolect.nano.guide import Guide, GuideConfig
 from idiolect.nano.stage import (
+    Ahead,
     Pace,
     Part,
     Scores,
@@ -145,11 +146,16 @@ def train_voice(lessons: Lessons, dims: GptDims, folder: Path, config: VoiceConf
     optimizer = make_optimizer(gpt, weight_decay=config.weight_decay, device=device)
     schedule, guide = _Schedule(lessons, config), Guide(gpt, config.guide)
 
-    def step(number: int) -> Scores:
+    def lay_out(number: int) -> LaidOut:
         generator = step_generator(config.pace.seed, number)
-        torch.manual_seed(generator.initial_seed())
-        batch, weight = schedule.batch_of(number), config.guide.weight_at(number)
-        scores = learn(gpt, batch, lessons, config, generator, guide, weight)
+        return LaidOut.of(schedule.batch_of(number), lessons, gpt.dims, config, generator)
+
+    laid_out_ahead = Ahead(lay_out, device)
+
+    def step(number: int) -> Scores:
+        laid_out = laid_out_ahead.of_step(number)
+        torch.manual_seed(step_generator(config.pace.seed, number).initial_seed())
+        scores = learn(gpt, laid_out, config.weights, guide, config.guide.weight_at(number))
         clip_grad_norm_(gpt.parameters(), config.grad_clip)
         optimizer.step()
         optimizer.zero_grad()
@@ -166,28 +172,48 @@ def export_voice(folder: Path) -> None:
     save_checkpoint(folder / GPT_FILE, averaged_weights(folder, "average"))
 
 
+class LaidOut(NamedTuple):
+    """A batch as the GPT reads it, on the CPU."""
+
+    targets: GptBatch
+    prompts: Tensor
+    """Random pieces of their features, ``[B, T, F]``."""
+    prompt_lens: Tensor
+    said: Tensor
+    """The piece of its text at each code of all targets, ``[N]``."""
+
+    @classmethod
+    def of(
+        cls,
+        batch: Sequence[Lesson],
+        lessons: Lessons,
+        dims: GptDims,
+        config: VoiceConfig,
+        generator: torch.Generator,
+    ) -> LaidOut:
+        """Lay out ``batch``; ``generator`` chooses the pieces of the prompts."""
+        said = np.concatenate([lessons.said(lesson.target) for lesson in batch])
+        return cls(
+            make_batch([_sample(lesson, lessons, dims) for lesson in batch], dims),
+            *_prompts(batch, lessons, config, generator),
+            torch.from_numpy(said),
+        )
+
+
 def learn(
-    gpt: UnifiedVoice,
-    batch: Sequence[Lesson],
-    lessons: Lessons,
-    config: VoiceConfig,
-    generator: torch.Generator,
-    guide: Guide,
-    guide_weight: float,
+    gpt: UnifiedVoice, batch: LaidOut, weights: LossWeights, guide: Guide, guide_weight: float
 ) -> Scores:
     """Add the gradient of ``batch`` to ``gpt``; return the losses of a token, in nats."""
     device = next(gpt.parameters()).device
-    laid_out = make_batch([_sample(lesson, lessons, gpt.dims) for lesson in batch], gpt.dims)
-    counts = count_labels([laid_out])
-    laid_out = laid_out.to(device)
-    features, lens = (rows.to(device) for rows in _prompts(batch, lessons, config, generator))
-    said = torch.from_numpy(np.concatenate([lessons.said(lesson.target) for lesson in batch]))
+    counts = count_labels([batch.targets])
+    targets = batch.targets.to(device)
+    features, lens = batch.prompts.to(device), batch.prompt_lens.to(device)
     with halved(device):
         latents = gpt.speaker_latents(features, lens)
         emotion = gpt.emotion_vector(features, lens)
-        sums = loss_sums(gpt, replace(laid_out, latents=latents, emotion=emotion))
-        astray = guide.loss(laid_out, said.to(device)) if guide_weight else torch.zeros(())
-    loss = mean_loss(sums.text, sums.codes, counts, config.weights) + guide_weight * astray
+        sums = loss_sums(gpt, replace(targets, latents=latents, emotion=emotion))
+        astray = guide.loss(targets, batch.said.to(device)) if guide_weight else torch.zeros(())
+    loss = mean_loss(sums.text, sums.codes, counts, weights) + guide_weight * astray
     loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
     return {
         "astray": float(astray.detach()),

@@ -161,6 +161,20 @@ def test_only_the_clip_that_is_missing_is_spoken_again(tmp_path, hum):
     assert len(hum.asked) == len(again) - len(clips) + 1
 
 
+def test_a_voice_says_sentences_and_scattered_words_and_a_second_run_finds_both(tmp_path, hum):
+    voice = replace(VOICE, language="es")
+    said = [Share(voice=voice, minutes=0.3, scattered=scattered) for scattered in (False, True)]
+    first = make_corpus(tmp_path, CorpusPlan(stages=(tuple(said),)))["train"]
+    hum.asked.clear()
+
+    second = make_corpus(tmp_path, CorpusPlan(stages=(tuple(said),)))["train"]
+
+    assert not hum.asked
+    assert [clip.id for clip in second] == [clip.id for clip in first]
+    assert len({clip.text for clip in first}) == len(first)
+    assert {clip.id.split("-")[2] >= "10000" for clip in first} == {False, True}
+
+
 def test_a_voice_that_changed_is_spoken_anew(tmp_path, hum):
     before = make_corpus(tmp_path, small_plan())["train"]
     share = Share(voice=replace(VOICE, factor=0.9), minutes=0.3)

@@ -14,6 +14,7 @@ from idiolect.base.errors import TrainingError
 from idiolect.nano.stage import (
     METRICS_FILE,
     STATE_FILE,
+    Ahead,
     Pace,
     averaged_weights,
     load_state,
@@ -130,3 +131,12 @@ def test_an_empty_folder_has_no_state_and_a_saved_one_its_step(tmp_path: Path):
     assert load_state(tmp_path, line.parts) == 0
     save_state(tmp_path, line.parts, 7)
     assert load_state(tmp_path, line.parts) == 7
+
+
+def test_what_is_made_ahead_is_what_is_asked_for():
+    made = Ahead(_tenfold, torch.device("cuda"))  # nothing is computed there
+    assert [made.of_step(number) for number in (3, 4, 5, 9, 10)] == [30, 40, 50, 90, 100]
+
+
+def _tenfold(number: int) -> int:
+    return 10 * number

@@ -1,16 +1,20 @@
 """The sentences of nano's corpus: repeatable, split, and right in spelling and agreement."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from idiolect.base.errors import ConfigError
+from idiolect.nano import texts
 from idiolect.nano.texts import (
     JUDGE_SENTENCES,
     KINDS,
     LANGUAGES,
     covering_sentences,
     is_reserved,
+    scattered_words,
     sentences,
     unseen_sentences,
     words,
@@ -156,9 +160,9 @@ def test_spanish_opens_its_questions_and_exclamations() -> None:
 
 
 def test_twenty_judge_sentences_of_four_to_ten_words_a_language() -> None:
-    for texts in JUDGE_SENTENCES.values():
-        assert len(set(texts)) == 20
-        assert all(4 <= len(words(text)) <= 10 for text in texts)
+    for judged in JUDGE_SENTENCES.values():
+        assert len(set(judged)) == 20
+        assert all(4 <= len(words(text)) <= 10 for text in judged)
 
 
 def test_covering_sentences_hold_more_letter_pairs_than_the_first_ones(language: str) -> None:
@@ -181,3 +185,43 @@ def test_sixty_covering_catalan_sentences_hold_the_spellings_of_catalan() -> Non
 def test_an_unknown_language_is_named() -> None:
     with pytest.raises(ConfigError, match="'fr'"):
         sentences("fr", 1, 0)
+
+
+@pytest.fixture
+def word_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "english-words.10").write_text("river\nit's\nmoon\n", "latin-1")
+    (tmp_path / "english-words.20").write_text("glove\n", "latin-1")
+    (tmp_path / "english-words.35").write_text("rare\n", "latin-1")
+    monkeypatch.setattr(texts, "SCOWL_DIR", tmp_path)
+    texts._listed_words.cache_clear()
+    yield tmp_path
+    texts._listed_words.cache_clear()
+
+
+def test_scattered_english_words_are_the_common_ones_of_the_lists(word_lists: Path):
+    drawn = scattered_words("en", 50, seed=3)
+    assert {word for text in drawn for word in words(text)} == {"river", "moon", "glove"}
+    assert drawn == scattered_words("en", 50, seed=3)
+    assert drawn != scattered_words("en", 50, seed=4)
+
+
+def test_without_the_lists_it_is_said_how_to_get_them(word_lists: Path):
+    for path in word_lists.iterdir():
+        path.unlink()
+    with pytest.raises(ConfigError, match="word lists of SCOWL"):
+        scattered_words("en", 1, seed=0)
+
+
+@pytest.mark.parametrize("language", ["es", "ca"])
+def test_many_scattered_words_are_in_no_sentence(language: str):
+    said = {word for text in sentences(language, 6000, seed=0) for word in words(text)}
+    drawn = [word for text in scattered_words(language, 300, seed=1) for word in words(text)]
+    new = [word for word in drawn if word not in said]
+    assert 0.3 < len(new) / len(drawn) < 0.6
+    assert all(pair in "".join(f"^{w}$" for w in said) for w in new for pair in (w[:2], w[-2:]))
+
+
+def test_scattered_words_begin_with_a_capital_behind_every_full_stop():
+    for text in scattered_words("es", 200, seed=2):
+        assert all(part[0].isupper() for part in text.split(". "))
+        assert text.endswith(".")
