@@ -135,6 +135,21 @@ def test_the_card_has_the_sentence_of_the_licence(config, nano_base, tmp_path):
     assert "val_loss | 3.25" in card
 
 
+def test_the_card_has_a_row_for_each_manifest_that_was_learnt_from(config):
+    sources = [
+        {"manifest": "a.jsonl", "weight": 1.0, "languages": ["ca"]},
+        {"manifest": "b.jsonl", "weight": 3.0, "languages": ["en", "es"]},
+    ]
+    weights, header = load_checkpoint(config.checkpoint)
+    save_checkpoint(config.checkpoint, weights, replace(header, data={"train": sources}))
+
+    install_model(config)
+
+    card = (config.output_dir / "catalan_README.md").read_text()
+    assert "| manifest | weight | languages |\n| --- | --- | --- |\n" in card
+    assert "| b.jsonl | 3.0 | en, es |" in card
+
+
 def test_the_card_of_a_model_tuned_on_nano_has_nanos_terms(config):
     entry = install_model(config).entry
 
@@ -332,6 +347,8 @@ def test_a_blend_lies_between_the_base_and_the_training(config, tmp_path):
     assert installed.keys() == like_base.keys()
     for name, tensor in like_base.items():
         torch.testing.assert_close(installed[name], tensor + 0.25)
+    card = (config.output_dir / "catalan_README.md").read_text()
+    assert "Weights: 25% of the way from the base to the trained ones" in card
     assert install_model(quarter).files == ()
     with pytest.raises(RegistryError):
         install_model(replace(quarter, blend=0.5))  # is another model

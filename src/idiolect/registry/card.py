@@ -16,7 +16,7 @@ def model_card(entry: ModelEntry) -> str:
         f"# {entry.name}",
         entry.description or f"A fine-tuned GPT for {terms.base}.",
         _facts(entry, terms),
-        _table("Trained on", entry.data),
+        _data(entry.data.get("train")),
         _table("Scores", entry.scores),
         _files(entry),
         f"## Licence\n\nA Derivative Work of {terms.base}, under the {terms.licence}.\n\n"
@@ -27,14 +27,33 @@ def model_card(entry: ModelEntry) -> str:
 
 
 def _facts(entry: ModelEntry, terms: Terms) -> str:
+    blended = [f"- Weights: {entry.blend:.0%} of the way from the base to the trained ones"]
     return "\n".join(
         [
             f"- Languages: {', '.join(entry.languages) or 'not recorded'}",
             f"- Base: {terms.base}, version {entry.version}, gpt.pth {entry.base_sha256 or '?'}",
             f"- {entry.tokenizer_line}",
             f"- Optimizer steps: {entry.step}",
+            *(blended if entry.blend < 1 else []),
         ]
     )
+
+
+def _data(sources: object) -> str:
+    """Return what the training says of its manifests; nothing of what says it in another form."""
+    if not (isinstance(sources, list) and all(isinstance(source, dict) for source in sources)):
+        return ""
+    names = list(dict.fromkeys(name for source in sources for name in source))
+    lines = [
+        names,
+        ["---"] * len(names),
+        *([_cell(source.get(name, "")) for name in names] for source in sources),
+    ]
+    return "## Trained on\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _table(title: str, values: Mapping[str, Any]) -> str:

@@ -42,6 +42,8 @@ class ModelEntry:
     version: str = "2.0"
     """Of the base family."""
     step: int = 0
+    blend: float = 1.0
+    """How far the weights go from those of the base to the trained ones."""
     base_sha256: str = ""
     base_name: str = ""
     """Of a base that is not the published one."""
@@ -85,6 +87,7 @@ def with_header(entry: ModelEntry, header: CheckpointHeader) -> ModelEntry:
         languages=header.languages,
         version=header.base_version,
         step=header.step,
+        blend=float(header.settings.get("blend", 1.0)),
         base_sha256=header.base_sha256,
         base_name=header.base_name,
         front_end=header.front_end,
