@@ -34,6 +34,7 @@ from idiolect.models.speaker import CampPlus
 from idiolect.nano.clips import Clips
 from idiolect.nano.frames import Frames, clip_16k
 from idiolect.nano.sizes import base_config
+from idiolect.nano.stage import each_in_order
 from idiolect.nano.voice import Lessons
 
 PROMPT_FRAMES = (40, 260)
@@ -134,14 +135,16 @@ def flow_data(
     )
 
 
-@torch.inference_mode()
 def _mels(clips: Clips) -> Iterator[NDArray[Any]]:
     log_mel = LogMel(base_config().mel)
-    for index in range(len(clips)):
-        yield log_mel(clips.wave(index)[None])[0].T.half().numpy()
+
+    @torch.inference_mode()
+    def mel(index: int) -> NDArray[Any]:
+        return log_mel(clips.wave(index)[None])[0].T.half().numpy()  # type: ignore[no-any-return]
+
+    return each_in_order(mel, len(clips))
 
 
-@torch.inference_mode()
 def clip_styles(speaker: CampPlus, clips: Clips, folder: Path, name: str) -> Tensor:
     """Return the style of each clip as a prompt has it, ``[clips, style_dim]``.
 
@@ -149,12 +152,13 @@ def clip_styles(speaker: CampPlus, clips: Clips, folder: Path, name: str) -> Ten
     """
     key = sha256_text(f"{weights_digest(speaker)} {clips.ends}")
 
-    def rows() -> Iterator[NDArray[Any]]:
-        for index in range(len(clips)):
-            audio = clip_16k(clips, index)
-            yield speaker(speaker_fbank(audio)[None]).float().numpy()
+    @torch.inference_mode()
+    def style(index: int) -> NDArray[Any]:
+        return speaker(speaker_fbank(clip_16k(clips, index))[None]).float().numpy()  # type: ignore[no-any-return]
 
-    kept = keep_ragged(folder / f"{name}.styles", key, rows, total=len(clips))
+    kept = keep_ragged(
+        folder / f"{name}.styles", key, lambda: each_in_order(style, len(clips)), total=len(clips)
+    )
     return torch.from_numpy(np.array(kept.rows))
 
 

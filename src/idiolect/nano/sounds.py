@@ -24,6 +24,7 @@ from idiolect.base.progress import track
 from idiolect.base.units import CODE_RATE_HZ
 from idiolect.data.manifest import Utterance
 from idiolect.nano.clips import Clips, open_clips
+from idiolect.nano.stage import each_in_order
 
 WIDTH = STACK * N_BANDS
 
@@ -87,17 +88,21 @@ def add_noise(audio: Tensor, level_db: float, seed: int) -> Tensor:
 
 
 def _compute(clips: Clips, path: Path, noise_db: tuple[float, float] | None) -> list[int]:
+    def bands(index: int) -> NDArray[np.float16]:
+        audio = resample_22k_to_16k(clips.wave(index)[None])[0]
+        if noise_db is not None:
+            chance = torch.Generator().manual_seed(index)
+            share = float(torch.rand((), generator=chance))
+            audio = add_noise(audio, noise_db[0] + share * (noise_db[1] - noise_db[0]), index)
+        inputs, mask, _ = semantic_input([audio])
+        rows: NDArray[np.float16] = inputs[0][mask[0]].half().numpy()
+        return rows
+
     ends, end = [], 0
     with atomic_path(path) as partial, partial.open("wb") as out:
-        for index in track(range(len(clips)), "analysing the corpus", unit="clips"):
-            audio = resample_22k_to_16k(clips.wave(index)[None])[0]
-            if noise_db is not None:
-                chance = torch.Generator().manual_seed(index)
-                share = float(torch.rand((), generator=chance))
-                audio = add_noise(audio, noise_db[0] + share * (noise_db[1] - noise_db[0]), index)
-            inputs, mask, _ = semantic_input([audio])
-            rows = inputs[0][mask[0]]
-            out.write(rows.half().numpy().tobytes())
+        made = each_in_order(bands, len(clips))
+        for rows in track(made, "analysing the corpus", total=len(clips), unit="clips"):
+            out.write(rows.tobytes())
             end += len(rows)
             ends.append(end)
     return ends

@@ -35,6 +35,9 @@ WORKERS = 4
 """Most processes that make batches for a GPU, each so many ahead: one would make it wait."""
 MADE_AHEAD = 4
 MOST_STEPS = 10**7
+MOST_CORES = 16
+WORTH_SHARING = 200
+"""So many are made sooner by all cores, although other processes have to start first."""
 
 T = TypeVar("T")
 
@@ -183,15 +186,31 @@ class Ahead(Generic[T]):
         return next(self._coming)
 
     def _from(self, number: int) -> Iterator[T]:
-        steps = range(number, number + MOST_STEPS)
-        loader = DataLoader(
-            _Made(self._make),
-            sampler=steps,
-            batch_size=None,
-            num_workers=min(WORKERS, os.cpu_count() or 1),
-            prefetch_factor=MADE_AHEAD,
-        )
-        return iter(loader)
+        return _made_by_others(self._make, range(number, number + MOST_STEPS), WORKERS)
+
+
+def each_in_order(make: Callable[[int], T], count: int) -> Iterator[T]:
+    """Yield ``make(0)`` to ``make(count - 1)``; where these are many, all cores make them."""
+    if count < WORTH_SHARING:
+        return map(make, range(count))
+    return _made_by_others(make, range(count), MOST_CORES)
+
+
+def _made_by_others(make: Callable[[int], T], numbers: range, most: int) -> Iterator[T]:
+    """Yield what ``make`` makes of ``numbers``, in order, in ``most`` processes: one a core."""
+    loader = DataLoader(
+        _Made(make),
+        sampler=numbers,
+        batch_size=None,
+        num_workers=min(most, os.cpu_count() or 1),
+        prefetch_factor=MADE_AHEAD,
+        collate_fn=_as_it_is,
+    )
+    return iter(loader)
+
+
+def _as_it_is(made: T) -> T:
+    return made
 
 
 class _Made(Dataset[T]):

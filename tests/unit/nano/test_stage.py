@@ -14,9 +14,11 @@ from idiolect.base.errors import TrainingError
 from idiolect.nano.stage import (
     METRICS_FILE,
     STATE_FILE,
+    WORTH_SHARING,
     Ahead,
     Pace,
     averaged_weights,
+    each_in_order,
     load_state,
     run_stage,
     running_average,
@@ -136,6 +138,11 @@ def test_an_empty_folder_has_no_state_and_a_saved_one_its_step(tmp_path: Path):
 def test_what_is_made_ahead_is_what_is_asked_for():
     made = Ahead(_tenfold, torch.device("cuda"))  # nothing is computed there
     assert [made.of_step(number) for number in (3, 4, 5, 9, 10)] == [30, 40, 50, 90, 100]
+
+
+@pytest.mark.parametrize("count", [3, WORTH_SHARING + 3])
+def test_what_all_cores_make_comes_in_order(count: int):
+    assert list(each_in_order(_tenfold, count)) == [10 * number for number in range(count)]
 
 
 def _tenfold(number: int) -> int:
