@@ -340,6 +340,14 @@ class _Run:
         )
 
 
+def _computes_bf16(*, on_gpu: bool) -> bool:
+    """Tell whether the device has instructions for bfloat16; without, it is slower than float32."""
+    if on_gpu:
+        return torch.cuda.is_bf16_supported()
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public way
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
+
+
 def _make_accelerator(config: TrainConfig) -> Accelerator:
     """Return the device and precision to train with.
 
@@ -357,7 +365,7 @@ def _make_accelerator(config: TrainConfig) -> Accelerator:
     on_gpu = has_gpu and config.device != "cpu"
     precision = config.precision
     if precision == "auto":
-        precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "fp32"
+        precision = "bf16" if _computes_bf16(on_gpu=on_gpu) else "fp32"
     # Accelerate remembers the first choice of a process; each run makes its own.
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(
