@@ -79,7 +79,8 @@ def _heard(run: Path) -> str:
     ]
     columns = ("Engine", "Its licence", "Language", "Speakers", "Minutes")
     learnt = (
-        "Sentences are of the project's own grammar. An engine's voice played faster or slower "
+        "Sentences are of the project's own grammar; some clips are words in no order, of the word "
+        "lists of SCOWL, of the grammar or invented. An engine's voice played faster or slower "
         "is another speaker. The licences are those of the engines; no code or voice data of an "
         f"engine is in these files. The GPT learned to speak {_names(LANGUAGES)} only; the other "
         "networks heard all."

@@ -343,7 +343,7 @@ class _Run:
 def _computes_bf16(*, on_gpu: bool) -> bool:
     """Tell whether the device has instructions for bfloat16; without, it is slower than float32."""
     if on_gpu:
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public way
     return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
