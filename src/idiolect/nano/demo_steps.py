@@ -51,14 +51,14 @@ class DemoConfig:
     """Folder of the base to start from; a copy of nano in DIR/checkpoints when left out."""
     epochs: int = 4
     """How often training sees each pair."""
-    batch_size: int = 6
+    batch_size: int = 8
     """Clips in one step of training."""
     learning_rate: float = 5e-4
     """Highest learning rate of training; the published base, far larger, wants 2e-5."""
     dropout: float = 0.0
     """Probability of dropping an activation in training: nano learnt without, and loses its way in
     a sentence with it; the published base learnt with 0.1."""
-    blend: float = 0.75
+    blend: float = 0.5
     """How far the installed weights go from those of the base to the trained ones."""
     code_noise: float = 0.25
     """Share of the codes that training replaces, against learning so few clips by heart."""

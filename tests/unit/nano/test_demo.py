@@ -24,7 +24,7 @@ from idiolect.nano.demo import (
     scores_of,
     told_in_short,
 )
-from idiolect.nano.demo_corpus import CORPUS_DIR, JOINED_CHARS, SHORT_CHARS, copy_corpus
+from idiolect.nano.demo_corpus import CORPUS_DIR, copy_corpus
 from idiolect.nano.demo_report import sound_address, write_report
 from idiolect.nano.demo_speech import (
     Line,
@@ -328,17 +328,6 @@ def test_the_corpus_is_whole_and_small():
     total = sum(path.stat().st_size for path in CORPUS_DIR.rglob("*") if path.is_file())
     assert total <= MOST_CORPUS_BYTES
     assert "Apache-2.0" in (CORPUS_DIR / "README.md").read_text("utf-8")
-
-
-def test_the_corpus_has_short_clips_and_long_ones_for_each_speaker():
-    chars: dict[str, list[int]] = {}
-    for row in (CORPUS_DIR / "transcripts.txt").read_text("utf-8").splitlines():
-        _, speaker, text = row.split("|")
-        chars.setdefault(speaker, []).append(len(text))
-
-    for lengths in chars.values():
-        assert sum(length <= SHORT_CHARS[1] for length in lengths) >= 10
-        assert sum(length >= 2 * JOINED_CHARS[0] for length in lengths) >= 10
 
 
 def test_no_sentence_that_is_heard_was_learnt():
