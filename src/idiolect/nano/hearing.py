@@ -66,7 +66,7 @@ class HearingConfig:
     batch_sec: float = 40.0
     noise: float = 0.3
     """The most that is added to features, whose own deviation is 1."""
-    masks: int = 2
+    masks: int = 3
     masked_frames: int = 8
 
 
@@ -102,7 +102,7 @@ def train_hearing(
     ear.to(device_at_hand()).requires_grad_(requires_grad=True)
     texts = [spelling(u.text, u.language) for u in read_manifest(manifest)]
     optimizer = torch.optim.AdamW(
-        ear.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True
+        ear.parameters(), betas=(0.9, 0.98), weight_decay=0.03, fused=True
     )
     codec = frozen_codec(codec_folder, codec_config.dims).to(device_at_hand())
     step = hearing_step(features, texts, codec, ear, optimizer, config, copies)

@@ -45,7 +45,13 @@ from idiolect.nano.stage import (
     weights_to_begin_with,
 )
 from idiolect.text.tokenizer import Tokenizer
-from idiolect.training.loss import LossWeights, count_labels, loss_sums, mean_loss
+from idiolect.training.loss import (
+    LossWeights,
+    count_labels,
+    loss_sums,
+    mean_loss,
+    with_noisy_codes,
+)
 from idiolect.training.step import make_optimizer
 
 GPT_FILE = "gpt.pth"
@@ -68,6 +74,8 @@ class VoiceConfig:
     short_steps: int = 500
     """Steps over which the longest clip grows to any length."""
     dropout: float = 0.0
+    code_noise: float = 0.1
+    """Share of the codes that are replaced where they are read, not where they are learnt."""
     weight_decay: float = 0.01
     grad_clip: float = 1.0
     weights: LossWeights = field(default_factory=lambda: LossWeights(text=0.1, codes=0.9))
@@ -155,6 +163,8 @@ def train_voice(lessons: Lessons, dims: GptDims, folder: Path, config: VoiceConf
     def step(number: int) -> Scores:
         laid_out = laid_out_ahead.of_step(number)
         torch.manual_seed(step_generator(config.pace.seed, number).initial_seed())
+        noisy = with_noisy_codes(laid_out.targets, config.code_noise, gpt.dims.start_code)
+        laid_out = laid_out._replace(targets=noisy)
         scores = learn(gpt, laid_out, config.weights, guide, config.guide.weight_at(number))
         clip_grad_norm_(gpt.parameters(), config.grad_clip)
         optimizer.step()
