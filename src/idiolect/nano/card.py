@@ -83,7 +83,7 @@ def _heard(run: Path) -> str:
         "lists of SCOWL, of the grammar or invented. An engine's voice played faster or slower "
         "is another speaker. The licences are those of the engines; no code or voice data of an "
         f"engine is in these files. The GPT learned to speak {_names(LANGUAGES)} only; the other "
-        "networks heard all."
+        "networks heard Catalan as well."
     )
     return "\n\n".join([_table(columns, rows), learnt, *_teacher(run)])
 

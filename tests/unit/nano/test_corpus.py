@@ -14,6 +14,7 @@ from idiolect.data.manifest import read_manifest
 from idiolect.nano import corpus, engines
 from idiolect.nano.corpus import (
     MAX_PEAK,
+    SCATTERED_FROM,
     SPEECH_RMS,
     make_corpus,
     minutes_by,
@@ -172,7 +173,7 @@ def test_a_voice_says_sentences_and_scattered_words_and_a_second_run_finds_both(
     assert not hum.asked
     assert [clip.id for clip in second] == [clip.id for clip in first]
     assert len({clip.text for clip in first}) == len(first)
-    assert {clip.id.split("-")[2] >= "10000" for clip in first} == {False, True}
+    assert {int(clip.id.split("-")[2]) >= SCATTERED_FROM for clip in first} == {False, True}
 
 
 def test_a_voice_that_changed_is_spoken_anew(tmp_path, hum):
