@@ -48,7 +48,7 @@ SCOWL_DIR = Path("/usr/share/dict/scowl")
 WORDS_IN_TEXT = (2, 8)
 BETWEEN_WORDS = {" ": 0.77, ", ": 0.15, ". ": 0.08}
 """What stands between two of them, and how often: nano must not take every pause for the end."""
-LONGEST_WORD = 14
+LONGEST_WORD = 13
 COMMON_SENTENCES = 6000
 """So many sentences hold nearly every word of a grammar."""
 
@@ -144,13 +144,13 @@ def scattered_words(language: str, count: int, seed: int) -> list[str]:
 
 @cache
 def _listed_words(language: str) -> tuple[str, ...]:
-    """Return words of ``language``, without names and abbreviations."""
+    """Return common words of ``language``, in small letters."""
     if language == "en":
         found = {word for path in _scowl_files() for word in path.read_text("latin-1").split()}
     else:
         drawn = sentences(language, COMMON_SENTENCES, seed=0)
         found = {word for text in drawn for word in words(text)}
-    return tuple(sorted(word for word in found if word.isalpha() and len(word) < LONGEST_WORD))
+    return tuple(sorted(word for word in found if word.isalpha() and len(word) <= LONGEST_WORD))
 
 
 def _scowl_files() -> list[Path]:
@@ -178,7 +178,7 @@ def _invented_word(chain: Mapping[str, list[str]], rng: random.Random) -> str:
         word = "^^"
         while not word.endswith("$"):
             word += rng.choice(chain[word[-2:]])
-        if 2 < len(word[2:-1]) < LONGEST_WORD:
+        if 2 < len(word[2:-1]) <= LONGEST_WORD:
             return word[2:-1]
 
 

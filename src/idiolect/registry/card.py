@@ -27,14 +27,14 @@ def model_card(entry: ModelEntry) -> str:
 
 
 def _facts(entry: ModelEntry, terms: Terms) -> str:
-    blended = [f"- Weights: {entry.blend:.0%} of the way from the base to the trained ones"]
+    blended = f"- Weights: {entry.blend:.0%} of the way from the base to the trained ones"
     return "\n".join(
         [
             f"- Languages: {', '.join(entry.languages) or 'not recorded'}",
             f"- Base: {terms.base}, version {entry.version}, gpt.pth {entry.base_sha256 or '?'}",
             f"- {entry.tokenizer_line}",
             f"- Optimizer steps: {entry.step}",
-            *(blended if entry.blend < 1 else []),
+            *([blended] if entry.blend < 1 else []),
         ]
     )
 
