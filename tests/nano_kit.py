@@ -76,7 +76,7 @@ def random_run(folder: Path) -> Path:
     _write_corpus(folder / "corpus")
     texts = [text for lines in SENTENCES.values() for text in lines]
     (folder / "voice").mkdir()
-    tokenizer = make_tokenizer(folder / "voice" / "bpe.model", texts, vocab_size=400)
+    tokenizer = make_tokenizer(folder / "voice" / "bpe.model", texts, vocab_size=140)
     dims = replace(config.gpt, vocab_size=tokenizer.vocab_size)
     save_checkpoint(folder / "voice" / "gpt.pth", UnifiedVoice(dims).state_dict())
     for stage in ("encoder", "hearing"):

@@ -20,9 +20,10 @@ from idiolect.models.published import CACHE_DIR, SEMANTIC_DIR
 from idiolect.nano.demo_corpus import CORPUS_DIR, SENTENCES_DIR, SENTENCES_FILE
 from idiolect.nano.demo_speech import Line, read_lines
 from idiolect.nano.judge import OwnVoicePrint, copy_clip, likeness
-from idiolect.nano.listeners import OwnListener, hear_file
+from idiolect.nano.listeners import OwnListener, hear_file, read_16k
 from idiolect.nano.pack import MOST_BYTES, MOST_FILE_BYTES, check_sums, sizes_of
-from idiolect.nano.scores import LetterErrors
+from idiolect.nano.recogniser import Recogniser
+from idiolect.nano.scores import LetterErrors, letter_errors
 from idiolect.synthesis.pipeline import IndexTTS2
 
 LANGUAGES = ("en", "es")
@@ -73,6 +74,23 @@ def test_it_is_whole_and_small_enough_to_carry():
     sizes = sizes_of(SHIPPED_DIR)
     assert sum(sizes.values()) <= MOST_BYTES
     assert max(sizes.values()) <= MOST_FILE_BYTES
+
+
+@pytest.mark.parametrize("language", ["ca", *LANGUAGES])
+def test_its_recogniser_hears_engines_better_when_it_expects_the_words_of_the_language(
+    language, lines
+):
+    recogniser = Recogniser(SHIPPED_DIR / CACHE_DIR / SEMANTIC_DIR)
+    own = [line for line in lines if line.language == language]
+    audios = [torch.from_numpy(read_16k(line.reference)) for line in own]
+
+    def wrong(heard: list[str]) -> float:
+        pairs = zip(own, heard, strict=True)
+        return LetterErrors.total(letter_errors(x.text, y, language) for x, y in pairs).rate
+
+    as_words = wrong(recogniser.transcribe(audios, language))
+    assert as_words < wrong(recogniser.transcribe(audios))
+    assert as_words < 0.12
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -121,7 +121,10 @@ def _scores(run: Path) -> str:
         )
         for found in read_json(verdict)["findings"]
     ]
-    heard = "Of voices and sentences that no training heard:"
+    heard = (
+        "Of voices and sentences that no training heard. nano's recogniser expects the words of "
+        "the language, as others do: it knows how often the grammar has each."
+    )
     return f"{heard}\n\n{_table(('Measure', 'Value', 'Asked', 'Reached', 'Judge'), rows)}"
 
 

@@ -57,8 +57,8 @@ NUM_CLIPS = 200
 DRAWN_FOR_ONE = 5
 """Sentences that are drawn for each that is read: the longer ones are. No clip has two, for nano
 has learnt to end with a sentence, and a pause is where a small model likes to stay."""
-NUM_UNSEEN = 6
-NUM_PROBES = 4
+NUM_UNSEEN = 12
+NUM_PROBES = 8
 """Sentences of each language of the base."""
 NUM_REPLAYED = 40
 """Clips of each language of the base."""

@@ -69,7 +69,7 @@ class Listener(Protocol):
 
 
 class OwnListener:
-    """nano's own recogniser: it heard the same kind of speech as nano, and nothing else."""
+    """nano's own recogniser: it heard the same kind of speech as nano, and knows the same words."""
 
     name = "nano's recogniser"
 
@@ -83,8 +83,8 @@ class OwnListener:
         return language in OWN_LANGUAGES
 
     def hear(self, audio: Samples, language: str) -> str:
-        """Return what is said in ``audio`` ``[N]``; it tells languages by itself."""
-        return self._recogniser.transcribe([torch.from_numpy(audio)])[0] if language else ""
+        """Return what is said in ``audio`` ``[N]``, as ``language``."""
+        return self._recogniser.transcribe([torch.from_numpy(audio)], language)[0]
 
 
 class WhisperBase:

@@ -7,8 +7,10 @@ Counts and places are int16.
 from __future__ import annotations
 
 import copy
+import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
@@ -66,7 +68,10 @@ from idiolect.nano.folders import (
     VOICE_DIR,
 )
 from idiolect.nano.frozen import frozen_encoder, frozen_speaker
+from idiolect.nano.recogniser import WORDS_FILE
 from idiolect.nano.sizes import CONFIG, VOCODER_CONFIG, base_config
+from idiolect.nano.spelling import spelling
+from idiolect.nano.texts import LANGUAGES, word_counts
 from idiolect.nano.vocoder import GENERATOR_FILE
 from idiolect.text.tokenizer import Tokenizer
 
@@ -126,6 +131,7 @@ def pack_base(run: Path, target: Path) -> int:
             _pack_file(run / source, folder / name)
         write_json(folder / CACHE_DIR / VOCODER_DIR / "config.json", VOCODER_CONFIG)
         _write_emotions(run, folder)
+        write_words(folder)
         write_yaml(folder / CONFIG_FILE, _config(folder / BASE_ROLES["tokenizer"]))
         _check_loads(folder)
         _write_licence(folder / LICENCE_FILE)
@@ -289,6 +295,20 @@ def _write_emotions(run: Path, folder: Path) -> None:
     for role, matrix in (("speaker_matrix", styles), ("emotion_matrix", emotions)):
         path = folder / BASE_ROLES[role]
         save_tensors(path, halved(matrix.clone(), where=path))
+
+
+def write_words(folder: Path) -> None:
+    """Write what the recogniser of the base in ``folder`` knows of words, as it spells them."""
+    known = {language: _spelled_words(language) for language in LANGUAGES}
+    text = json.dumps(known, ensure_ascii=False, separators=(",", ":"))  # small: see MOST_BYTES
+    write_text(folder / CACHE_DIR / SEMANTIC_DIR / WORDS_FILE, text + "\n")
+
+
+def _spelled_words(language: str) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for word, count in word_counts(language).items():
+        counts[spelling(word, language)] += count
+    return dict(counts.most_common())
 
 
 def _check_outside(target: Path) -> None:

@@ -22,8 +22,11 @@ from idiolect.nano.encoder import ALPHABET_FILE, HEAD_FILE, WEIGHTS_FILE
 from idiolect.nano.scores import LetterErrors, edit_distance
 from idiolect.nano.spelling import from_rows, spelling
 from idiolect.nano.swift import hidden_states
+from idiolect.nano.word_search import WordLetters, spell_words
 
 BATCH_CLIPS = 16
+WORDS_FILE = "ctc_words.json"
+"""Language to its words, and how often sentences have each."""
 
 
 class Recogniser:
@@ -49,10 +52,18 @@ class Recogniser:
         self.head = nn.Linear(head["weight"].shape[1], len(self.alphabet) + 1)
         load_weights(self.head, {k: v.float() for k, v in head.items()}, where=folder / HEAD_FILE)
         self.head.eval().requires_grad_(requires_grad=False)
+        words = folder / WORDS_FILE
+        self._counts: dict[str, dict[str, int]] = read_json(words) if words.is_file() else {}
+        self._words: dict[str, WordLetters] = {}
 
     @torch.inference_mode()
-    def transcribe(self, audios: Sequence[Tensor]) -> list[str]:
+    def transcribe(self, audios: Sequence[Tensor], language: str | None = None) -> list[str]:
         """Return what is said in each of ``audios`` (``[N]``), in letters without punctuation.
+
+        Args:
+            audios: Clips.
+            language: The one that is spoken, whose words are expected. Without it, or where its
+                words are not known, letters are written as they sound.
 
         Raises:
             DataError: A clip is too short to analyse.
@@ -60,7 +71,7 @@ class Recogniser:
         texts: list[str] = []
         for start in range(0, len(audios), BATCH_CLIPS):
             states, lens = self.states(audios[start : start + BATCH_CLIPS])
-            texts += self.spell(self.head(states[-1]), lens)
+            texts += self.spell(self.head(states[-1]), lens, language)
         return texts
 
     def states(self, audios: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
@@ -68,10 +79,18 @@ class Recogniser:
         inputs, mask, lens = semantic_input(audios)
         return hidden_states(self.encoder.network, inputs, mask), lens
 
-    def spell(self, logits: Tensor, lens: Tensor) -> list[str]:
-        """Return what ``logits`` ``[B, T, A]`` spell."""
-        pairs = zip(logits.argmax(dim=-1), lens.tolist(), strict=True)
-        return [from_rows(row[:length].tolist(), self.alphabet) for row, length in pairs]
+    def spell(self, logits: Tensor, lens: Tensor, language: str | None = None) -> list[str]:
+        """Return what ``logits`` ``[B, T, A]`` spell, as :meth:`transcribe` does."""
+        rows = [row[:length] for row, length in zip(logits, lens.tolist(), strict=True)]
+        words = self._words_of(language)
+        if words is None:
+            return [from_rows(row.argmax(dim=-1).tolist(), self.alphabet) for row in rows]
+        return [spell_words(row.log_softmax(dim=-1), self.alphabet, words) for row in rows]
+
+    def _words_of(self, language: str | None) -> WordLetters | None:
+        if language is not None and language in self._counts and language not in self._words:
+            self._words[language] = WordLetters(self._counts[language], self.alphabet)
+        return self._words.get(language or "")
 
 
 def whole_encoder(folder: Path) -> SemanticEncoder:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -148,9 +149,19 @@ def _listed_words(language: str) -> tuple[str, ...]:
     if language == "en":
         found = {word for path in _scowl_files() for word in path.read_text("latin-1").split()}
     else:
-        drawn = sentences(language, COMMON_SENTENCES, seed=0)
-        found = {word for text in drawn for word in words(text)}
+        found = set(word_counts(language))
     return tuple(sorted(word for word in found if word.isalpha() and len(word) <= LONGEST_WORD))
+
+
+@cache
+def word_counts(language: str) -> Mapping[str, int]:
+    """Return how often sentences of ``language`` have each of its words, in small letters.
+
+    Raises:
+        ConfigError: An unknown language.
+    """
+    drawn = sentences(language, COMMON_SENTENCES, seed=0)
+    return MappingProxyType(Counter(word for text in drawn for word in words(text)))
 
 
 def _scowl_files() -> list[Path]:
