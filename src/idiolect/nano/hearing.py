@@ -42,10 +42,13 @@ from idiolect.nano.spelling import spelling, to_rows
 from idiolect.nano.stage import (
     Ahead,
     Pace,
+    Part,
     Scores,
+    averaged_weights,
     device_at_hand,
     halved,
     run_stage,
+    running_average,
     step_generator,
     weights_to_begin_with,
 )
@@ -68,6 +71,8 @@ class HearingConfig:
     """The most that is added to features, whose own deviation is 1."""
     masks: int = 3
     masked_frames: int = 8
+    average_decay: float = 0.999
+    """Of the running average of the weights, which is what is kept at the end."""
 
 
 def train_hearing(
@@ -105,8 +110,17 @@ def train_hearing(
         ear.parameters(), betas=(0.9, 0.98), weight_decay=0.03, fused=True
     )
     codec = frozen_codec(codec_folder, codec_config.dims).to(device_at_hand())
-    step = hearing_step(features, texts, codec, ear, optimizer, config, copies)
-    run_stage("hearing", folder, {"ear": ear, "optimizer": optimizer}, step, config.pace)
+    average = running_average(ear, config.average_decay)
+    learn = hearing_step(features, texts, codec, ear, optimizer, config, copies)
+
+    def step(number: int) -> Scores:
+        scores = learn(number)
+        average.update_parameters(ear)
+        return scores
+
+    parts: dict[str, Part] = {"ear": ear, "average": average, "optimizer": optimizer}
+    run_stage("hearing", folder, parts, step, config.pace)
+    ear.load_state_dict(averaged_weights(folder, "average"))
     _write(encoder_folder / SEMANTIC_DIR, folder / SEMANTIC_DIR, ear, read_layer)
 
 

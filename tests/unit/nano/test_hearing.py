@@ -33,7 +33,7 @@ CODEC = CodecConfig(
 
 def config(steps: int) -> HearingConfig:
     pace = Pace(total_steps=steps, learning_rate=5e-3, warmup_steps=3)
-    return HearingConfig(pace=pace, batch_sec=8.0)
+    return HearingConfig(pace=pace, batch_sec=8.0, average_decay=0.5)
 
 
 @pytest.fixture(scope="module")
