@@ -15,7 +15,6 @@ In the corpus          What it is
 from __future__ import annotations
 
 import random
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -43,7 +42,7 @@ from idiolect.nano.engines import (
     open_engine,
     speak_with,
 )
-from idiolect.nano.texts import JUDGE_SENTENCES, covering, covering_sentences, sentences
+from idiolect.nano.texts import JUDGE_SENTENCES, covering_sentences
 
 CORPUS_DIR = SHIPPED_DIR.with_name("catalan")
 LANGUAGE = "ca"
@@ -54,18 +53,15 @@ SENTENCES_FILE = "sentences.jsonl"
 REPLAY_DIR = "base_languages"
 REPLAY_FILE = "train.jsonl"
 
-SHORT, MEDIUM, JOINED = (70, 34, 46), (60, 58, 90), (70, 38, 66)
-"""Clips, and the fewest and most letters of a sentence; the last have two sentences, joined. Who
-learns from clips of one length stops there, or goes on to it, whatever the text. They are joined by
-a word: a pause is where a small model likes to stay."""
-NUM_DRAWN = 6000
-"""Sentences that are picked from."""
+NUM_CLIPS = 200
+DRAWN_FOR_ONE = 5
+"""Sentences that are drawn for each that is read: the longer ones are. No clip has two, for nano
+has learnt to end with a sentence, and a pause is where a small model likes to stay."""
 NUM_UNSEEN = 12
 NUM_PROBES = 8
 """Sentences of each language of the base."""
 NUM_REPLAYED = 40
 """Clips of each language of the base."""
-STATEMENT = re.compile(r"[^.?!…]+\.")
 SEED = 29
 """Other sentences than nano's own corpus has."""
 SUFFIX = ".opus"
@@ -156,30 +152,11 @@ def make_demo_corpus(folder: Path = CORPUS_DIR) -> None:
 
 
 def _recordings() -> Iterator[_Part]:
-    texts = _texts_of_all_lengths()
+    drawn = covering_sentences(LANGUAGE, DRAWN_FOR_ONE * NUM_CLIPS, SEED)
+    texts = sorted(drawn, key=len)[-NUM_CLIPS:]
     random.Random(SEED).shuffle(texts)  # noqa: S311 -- sentences, not secrets
     for place, voice in enumerate(_ona_voices()):
         yield _Part(voice=voice, folder=RECORDINGS_DIR, texts=texts[place :: len(ONA)])
-
-
-def _texts_of_all_lengths() -> list[str]:
-    drawn = sentences(LANGUAGE, NUM_DRAWN, SEED)
-    statements = [text for text in drawn if STATEMENT.fullmatch(text)]
-    num_joined, least, most = JOINED
-    halves = _covering(statements, (2 * num_joined, least, most))
-    others = [text for text in drawn if text not in halves]
-    in_order = sorted(halves, key=len)
-    joined = map(_joined, in_order[:num_joined], reversed(in_order[num_joined:]))
-    return [*joined, *_covering(others, SHORT), *_covering(others, MEDIUM)]
-
-
-def _covering(texts: Iterable[str], wanted: tuple[int, int, int]) -> list[str]:
-    count, least, most = wanted
-    return covering([text for text in texts if least <= len(text) <= most], count)
-
-
-def _joined(first: str, second: str) -> str:
-    return f"{first[:-1]}, i {second[0].lower()}{second[1:]}"
 
 
 def _sentences() -> Iterator[_Part]:

@@ -14,7 +14,7 @@ import math
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -108,15 +108,10 @@ def covering_sentences(language: str, count: int, seed: int) -> list[str]:
     Raises:
         ConfigError: As :func:`sentences`.
     """
-    return covering(sentences(language, POOL_TIMES * count, seed), count)
-
-
-def covering(texts: Iterable[str], count: int) -> list[str]:
-    """Return ``count`` of ``texts``, picked as :func:`covering_sentences` does."""
-    pool = {text: _letter_pairs(text) for text in texts}
+    pool = {text: _letter_pairs(text) for text in sentences(language, POOL_TIMES * count, seed)}
     seen: Counter[str] = Counter()
     picked = []
-    for _ in range(min(count, len(pool))):
+    for _ in range(count):
         best = max(pool, key=lambda text: _gain(pool[text], seen))
         seen.update(pool.pop(best))
         picked.append(best)
