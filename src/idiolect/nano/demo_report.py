@@ -55,8 +55,9 @@ MEL_LIFT = 5.0
 
 HOW_HEARD = (
     "“Wrong” is the share of letters that {listener} hears wrong: what it writes down, against "
-    "what was to be said (character error rate; above 100% when it hears more than that). It makes "
-    "mistakes of its own: those that it makes in the recordings."
+    "what was to be said (character error rate; above 100% when it hears more than that). It "
+    "expects the words that it knows of the language, and makes mistakes of its own: those that it "
+    "makes in the recordings."
 )
 NOBODY_HEARD = (
     "Nobody counted the letters that are heard wrong: no recogniser comes with this base. Listen, "
