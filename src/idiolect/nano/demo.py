@@ -354,7 +354,7 @@ def scores_of(result: DemoResult) -> dict[str, Any]:
                     {
                         "language": reading.line.language,
                         "text": reading.line.text,
-                        "sound": None if reading.sound is None else str(reading.sound),
+                        "sound": reading.sound and os.path.relpath(reading.sound, result.folder),
                         "heard": reading.heard,
                         "errors": None if reading.errors is None else asdict(reading.errors),
                     }

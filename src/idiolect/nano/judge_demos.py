@@ -38,7 +38,7 @@ def judge_demos(demos: Sequence[Path], listeners: Sequence[Listener]) -> Verdict
         judges: list[Listener | None] = [None, *knowing(listeners, own)]
         for judge in judges:
             name = judge.name if judge else scores["listener"] or "nobody"
-            rates = {label: _rates(speeches[label], judge) for label in (BASE_NAME, NAME)}
+            rates = {label: _rates(demo, speeches[label], judge) for label in (BASE_NAME, NAME)}
             before, after = rates[BASE_NAME][own], rates[NAME][own]
             where = f"seed {scores['seed']}"
             share = after / max(before, 1e-9)
@@ -53,7 +53,9 @@ def judge_demos(demos: Sequence[Path], listeners: Sequence[Listener]) -> Verdict
     return verdict
 
 
-def _rates(readings: Sequence[dict[str, Any]], judge: Listener | None) -> dict[str, float]:
+def _rates(
+    demo: Path, readings: Sequence[dict[str, Any]], judge: Listener | None
+) -> dict[str, float]:
     """Return the share of wrong letters by language; as it was noted when there is no judge."""
     parts: dict[str, list[LetterErrors]] = defaultdict(list)
     for reading in readings:
@@ -61,6 +63,6 @@ def _rates(readings: Sequence[dict[str, Any]], judge: Listener | None) -> dict[s
         if judge is None and reading["errors"] is not None:
             parts[language].append(LetterErrors(**reading["errors"]))
         elif judge is not None and judge.speaks(language):
-            sound = Path(reading["sound"]) if reading["sound"] else None
+            sound = demo / reading["sound"] if reading["sound"] else None
             parts[language].append(hear_file(judge, sound, reading["text"], language))
     return {language: LetterErrors.total(found).rate for language, found in parts.items()}

@@ -303,6 +303,22 @@ def test_scores_are_kept_for_those_who_judge(result):
     assert scores["speeches"][0]["readings"][1]["errors"] is None
 
 
+def test_sounds_are_told_from_the_folder_of_the_demo_wherever_it_was_started(
+    result, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path.parent)
+    sounds = [
+        reading["sound"]
+        for speech in scores_of(result)["speeches"]
+        for reading in speech["readings"]
+        if reading["sound"]
+    ]
+
+    assert sounds
+    assert all((result.folder / sound).is_file() for sound in sounds)
+    assert not any(Path(sound).is_absolute() for sound in sounds)
+
+
 def test_the_end_tells_what_changed_and_what_to_do_next(result):
     told = "\n".join(told_in_short(result))
 
