@@ -131,7 +131,7 @@ def pack_base(run: Path, target: Path) -> int:
             _pack_file(run / source, folder / name)
         write_json(folder / CACHE_DIR / VOCODER_DIR / "config.json", VOCODER_CONFIG)
         _write_emotions(run, folder)
-        write_words(folder)
+        _write_words(folder)
         write_yaml(folder / CONFIG_FILE, _config(folder / BASE_ROLES["tokenizer"]))
         _check_loads(folder)
         _write_licence(folder / LICENCE_FILE)
@@ -297,7 +297,7 @@ def _write_emotions(run: Path, folder: Path) -> None:
         save_tensors(path, halved(matrix.clone(), where=path))
 
 
-def write_words(folder: Path) -> None:
+def _write_words(folder: Path) -> None:
     """Write what the recogniser of the base in ``folder`` knows of words, as it spells them."""
     known = {language: _spelled_words(language) for language in LANGUAGES}
     text = json.dumps(known, ensure_ascii=False, separators=(",", ":"))  # small: see MOST_BYTES

@@ -74,7 +74,8 @@ def spell_words(log_probs: Tensor, alphabet: str, words: WordLetters) -> str:
     beam = {"": _Begun(silent=0.0)}
     for row in log_probs.tolist():
         grown: dict[str, _Begun] = {}
-        heard = [place for place, value in enumerate(row) if value > max(row) - UNLIKELY]
+        least = max(row) - UNLIKELY
+        heard = [place for place, value in enumerate(row) if value > least]
         for text, begun in beam.items():
             for place in heard:
                 _extend(grown, text, begun, (place, row[place]), alphabet, words)
