@@ -66,6 +66,7 @@ from idiolect.nano.listeners import Listener, OwnListener
 from idiolect.registry.entry import checkpoint_name
 from idiolect.registry.install import InstallConfig, install_model
 from idiolect.registry.store import BASE_NAME
+from idiolect.training.state import step_files
 
 REPORT = Path("report.html")
 SCORES = Path("scores.json")
@@ -286,7 +287,7 @@ def _hear(
     speakers = [
         Speaker(label=BASE_NAME, model=BASE_NAME, step=0),
         *_curve_speakers(config, folder),
-        Speaker(label=NAME, model=NAME, step=_best_step(folder / RUN)),
+        Speaker(label=NAME, model=NAME, step=_saved_steps(folder / RUN)[-1]),
     ]
     own = [line for line in lines if line.language == config.language]
     for label in (BASE_NAME, NAME):
@@ -306,16 +307,14 @@ def own_listener(base: Path) -> Listener | None:
 
 
 def _curve_speakers(config: DemoConfig, folder: Path) -> list[Speaker]:
-    """Install some checkpoints of the run, spread over its steps, as the best one was; return them.
+    """Install some checkpoints on the way to the last, as that was; return them.
 
     They are no models to use, so they have a folder of their own.
     """
     run, curve = folder / RUN, folder / CURVE
-    steps = sorted(
-        int(path.stem.removeprefix("model_step")) for path in run.glob("model_step*.pth")
-    )
+    *steps, _ = _saved_steps(run)
     count = min(config.curve, len(steps))
-    chosen = sorted({steps[(turn + 1) * len(steps) // count - 1] for turn in range(count)})
+    chosen = [steps[(turn + 1) * len(steps) // (count + 1)] for turn in range(count)]
     for step in chosen:
         install_model(
             InstallConfig(
@@ -334,9 +333,9 @@ def _curve_speakers(config: DemoConfig, folder: Path) -> list[Speaker]:
     ]
 
 
-def _best_step(run: Path) -> int:
-    validations = [r for _, r in read_jsonl(run / "metrics.jsonl") if r.get("is_best")]
-    return int(validations[-1]["step"]) if validations else 0
+def _saved_steps(run: Path) -> list[int]:
+    """Return the steps of the checkpoints in ``run`` in order; the last is that of its end."""
+    return [int(path.stem.removeprefix("model_step")) for path in step_files(run)]
 
 
 def scores_of(result: DemoResult) -> dict[str, Any]:

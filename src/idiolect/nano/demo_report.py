@@ -38,7 +38,7 @@ from idiolect.base.units import SAMPLE_RATE, format_bytes, format_duration
 from idiolect.data.language_names import NAMES
 from idiolect.nano.demo import REPORT, SCORES, DemoResult
 from idiolect.nano.demo_speech import REFERENCE, Line, Reading
-from idiolect.nano.demo_steps import BASE, DATA, MODELS, NAME, RUN, SPOKEN, TOKENIZER
+from idiolect.nano.demo_steps import BASE, DATA, MODELS, NAME, RUN, SPOKEN, TOKENIZER, TUNED
 from idiolect.nano.scores import LetterErrors
 from idiolect.registry.store import BASE_NAME
 from idiolect.training.metrics import METRICS_FILE
@@ -266,7 +266,7 @@ FILES = (
     (DATA / "report.html", "what was found in the recordings"),
     (DATA / "train.jsonl", "the clips to learn from"),
     (Path(f"{TOKENIZER}.model"), "the tokenizer of the language"),
-    (RUN / "best.pth", "the best checkpoint"),
+    (TUNED, "the last checkpoint"),
     (RUN / "metrics.jsonl", "every loss"),
     (MODELS / f"gpt_{NAME}.pth", "the installed model"),
     (MODELS / f"{NAME}_README.md", "its card"),
