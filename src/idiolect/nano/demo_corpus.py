@@ -42,7 +42,7 @@ from idiolect.nano.engines import (
     open_engine,
     speak_with,
 )
-from idiolect.nano.texts import JUDGE_SENTENCES, covering_sentences
+from idiolect.nano.texts import JUDGE_SENTENCES, covering_sentences, unseen_sentences
 
 CORPUS_DIR = SHIPPED_DIR.with_name("catalan")
 LANGUAGE = "ca"
@@ -58,6 +58,7 @@ DRAWN_FOR_ONE = 5
 """Sentences that are drawn for each that is read: the longer ones are. No clip has two, for nano
 has learnt to end with a sentence, and a pause is where a small model likes to stay."""
 NUM_UNSEEN = 12
+UNSEEN_WORDS = (4, 9)
 NUM_PROBES = 8
 """Sentences of each language of the base."""
 NUM_REPLAYED = 40
@@ -161,10 +162,17 @@ def _recordings() -> Iterator[_Part]:
 
 def _sentences() -> Iterator[_Part]:
     prompt = next(voice for voice in _ona_voices() if voice.name == PROMPT_SPEAKER)
-    yield _Part(voice=prompt, folder=SENTENCES_DIR, texts=JUDGE_SENTENCES[LANGUAGE][:NUM_UNSEEN])
+    yield _Part(voice=prompt, folder=SENTENCES_DIR, texts=_unseen_texts())
     for voice in _pico_voices():
         texts = JUDGE_SENTENCES[voice.language][:NUM_PROBES]
         yield _Part(voice=voice, folder=SENTENCES_DIR, texts=texts)
+
+
+def _unseen_texts() -> list[str]:
+    """Return sentences of the kind that the demo learns from, as recordings held out would be."""
+    least, most = UNSEEN_WORDS
+    drawn = unseen_sentences(LANGUAGE, 10 * NUM_UNSEEN, SEED)
+    return [text for text in drawn if least <= len(text.split()) <= most][:NUM_UNSEEN]
 
 
 def _prompts() -> Iterator[_Part]:
