@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from hypothesis import strategies as st
 
 from idiolect.data.batches import GptBatch, GptSample, make_batch
 from idiolect.data.features import Features
@@ -22,6 +23,18 @@ def sample(text: list[int], codes: list[int], *, seed: int = 0) -> GptSample:
         latents=numbers.normal(size=(32, DIM)).astype(np.float32),
         emotion=numbers.normal(size=DIM).astype(np.float32),
     )
+
+
+SAMPLES = st.lists(
+    st.builds(
+        sample,
+        st.lists(st.integers(2, 19), min_size=1, max_size=8),
+        st.lists(st.integers(0, 11), min_size=1, max_size=12),
+        seed=st.integers(0, 9),
+    ),
+    min_size=2,
+    max_size=6,
+)
 
 
 def batch(*samples: GptSample, **given: str) -> GptBatch:

@@ -23,21 +23,11 @@ from idiolect.training.loss import (
 )
 from idiolect.training.step import StepBatches, train_step
 from tiny_gpt import tiny_gpt
-from training_kit import batch, sample
+from training_kit import SAMPLES, batch, sample
 
 GPT = tiny_gpt(conditioners=False)
 WEIGHTS = LossWeights(text=0.2, codes=0.8)
 FEW = settings(max_examples=15, deadline=None)
-SAMPLES = st.lists(
-    st.builds(
-        sample,
-        st.lists(st.integers(2, 19), min_size=1, max_size=8),
-        st.lists(st.integers(0, 11), min_size=1, max_size=12),
-        seed=st.integers(0, 9),
-    ),
-    min_size=2,
-    max_size=6,
-)
 
 
 def gradient_of(micro_batches):

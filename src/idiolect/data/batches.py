@@ -1,9 +1,10 @@
 """Samples to batches: what the GPT is shown in one forward pass, and what it should say.
 
-A sample is one contiguous row: prefix, framed text, start and codes. No padding ever stands
-between them, since synthesis never sees any; a row is padded only at its end, where causal
-attention cannot look. A batch holds its tokens flat, each with its place in the rows, so that
-the loss computes heads for real tokens only.
+A sample is contiguous: prefix, framed text, start and codes. No padding ever stands between them,
+since synthesis never sees any. Packed, the samples stand one behind the other in one row, and
+nothing is computed for padding; else each has a row of its own, padded only at its end, where
+causal attention cannot look. A batch holds its tokens flat, each with its place in the rows, so
+that the loss computes heads for real tokens only.
 
 Letters: B samples, P prefix rows, R rows, S columns of a row, N tokens of one kind, D width.
 """
@@ -11,7 +12,8 @@ Letters: B samples, P prefix rows, R rows, S columns of a row, N tokens of one k
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -59,7 +61,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GptBatch:
-    """Samples laid out in rows."""
+    """Samples laid out in rows, or behind each other in one."""
 
     latents: Tensor  # [B, 32, D] float32
     emotion: Tensor  # [B, D] float32
@@ -68,45 +70,54 @@ class GptBatch:
     codes: Tokens
     num_rows: int
     row_len: int
+    packed_lens: tuple[int, ...] | None = None
+    """Of the samples that share the one row; None where each has its own."""
 
     def to(self, device: torch.device) -> GptBatch:
         """Return the batch on ``device``."""
-        return GptBatch(
+        return replace(
+            self,
             latents=self.latents.to(device),
             emotion=self.emotion.to(device),
             prefix_slots=self.prefix_slots.to(device),
             text=self.text.to(device),
             codes=self.codes.to(device),
-            num_rows=self.num_rows,
-            row_len=self.row_len,
         )
 
 
 def make_batch(
-    samples: Sequence[GptSample], dims: GptDims, *, code_positions: CodePositions = "decode"
+    samples: Sequence[GptSample],
+    dims: GptDims,
+    *,
+    code_positions: CodePositions = "decode",
+    packed: bool = False,
 ) -> GptBatch:
-    """Lay ``samples`` out one a row.
+    """Lay ``samples`` out, all in one row or one a row.
 
     Args:
         samples: At least one.
         dims: Of the model; gives the start and stop tokens.
         code_positions: Which rows of the code position table the codes get; see
             :class:`idiolect.training.config.TrainConfig`.
+        packed: All in one row, one behind the other, with nothing between.
     """
     text_lens = [len(sample.text_ids) + 2 for sample in samples]  # with start and stop
     code_lens = [len(sample.codes) + 1 for sample in samples]  # with start
-    row_len = PREFIX_ROWS + max(map(sum, zip(text_lens, code_lens, strict=True)))
-    row_starts = [row * row_len for row in range(len(samples))]
-    text_starts = [start + PREFIX_ROWS for start in row_starts]
+    lens = [PREFIX_ROWS + sum(parts) for parts in zip(text_lens, code_lens, strict=True)]
+    row_len = sum(lens) if packed else max(lens)
+    steps = lens if packed else [row_len] * len(lens)
+    sample_starts = [0, *accumulate(steps[:-1])]
+    text_starts = [start + PREFIX_ROWS for start in sample_starts]
     code_starts = [start + n for start, n in zip(text_starts, text_lens, strict=True)]
     return GptBatch(
         latents=torch.from_numpy(np.stack([sample.latents for sample in samples])).float(),
         emotion=torch.from_numpy(np.stack([sample.emotion for sample in samples])).float(),
-        prefix_slots=torch.stack([_run(start, PREFIX_ROWS) for start in row_starts]),
+        prefix_slots=torch.stack([_run(start, PREFIX_ROWS) for start in sample_starts]),
         text=_text_tokens(samples, text_starts, dims),
         codes=_code_tokens(samples, code_starts, dims, code_positions),
-        num_rows=len(samples),
+        num_rows=1 if packed else len(samples),
         row_len=row_len,
+        packed_lens=tuple(lens) if packed else None,
     )
 
 

@@ -11,6 +11,7 @@ n codes, T code frames of a prompt, F features of a frame, V rows of a head.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -236,20 +237,27 @@ class UnifiedVoice(nn.Module):
         return self.mel_pos_embedding(self.mel_embedding(inputs), positions)  # type: ignore[no-any-return]
 
     def transform(
-        self, embeds: Tensor, mask: Tensor | None = None, cache: KeyValueCache | None = None
+        self,
+        embeds: Tensor,
+        mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        *,
+        packed_lens: Sequence[int] | None = None,
     ) -> Tensor:
         """Run the blocks and both norms; a row sees itself and what came before.
 
         Args:
             embeds: ``[B, S, D]``.
             mask: True where a row may be seen: ``[B, S']`` over all S' rows, those in the cache
-                included, or ``[B, S, S']`` for each row (packed sequences). Causality is added.
+                included, or ``[B, S, S']`` for each row. Causality is added.
             cache: Rows that came before; gains these.
+            packed_lens: Lengths of sequences that stand one behind the other in ``[1, S, D]``, S
+                together; none sees another. Neither mask nor cache goes with them.
 
         Returns:
             States ``[B, S, D]`` for :attr:`text_head` and :attr:`mel_head`.
         """
-        states: Tensor = self.final_norm(self.gpt(embeds, mask, cache))
+        states: Tensor = self.final_norm(self.gpt(embeds, mask, cache, packed_lens))
         return states
 
     def teacher_forced(
@@ -335,14 +343,20 @@ class _Transformer(nn.Module):
                 # Two of these add to the residual in each block: its size must not grow with depth.
                 nn.init.normal_(weight, std=INIT_STD / math.sqrt(2 * num_layers))
 
-    def forward(self, x: Tensor, mask: Tensor | None, cache: KeyValueCache | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        cache: KeyValueCache | None,
+        packed_lens: Sequence[int] | None,
+    ) -> Tensor:
         keep = _visible(mask, x.shape[1], cache.len if cache else 0, x.device)
         x = self.drop(x)
         for block in self.h:
             if self.gradient_checkpointing and self.training:
-                x = checkpoint(block, x, keep, cache, use_reentrant=False)
+                x = checkpoint(block, x, keep, cache, packed_lens, use_reentrant=False)
             else:
-                x = block(x, keep, cache)
+                x = block(x, keep, cache, packed_lens)
         if cache is not None:
             cache.advance(x.shape[1])
         y: Tensor = self.ln_f(x)
@@ -371,8 +385,14 @@ class _Block(nn.Module):
         self.ln_2 = nn.LayerNorm(dim)
         self.mlp = _FeedForward(dim, dropout=dropout)
 
-    def forward(self, x: Tensor, keep: Tensor | None, cache: KeyValueCache | None) -> Tensor:
-        x = x + self.attn(self.ln_1(x), keep, cache)
+    def forward(
+        self,
+        x: Tensor,
+        keep: Tensor | None,
+        cache: KeyValueCache | None,
+        packed_lens: Sequence[int] | None,
+    ) -> Tensor:
+        x = x + self.attn(self.ln_1(x), keep, cache, packed_lens)
         y: Tensor = x + self.mlp(self.ln_2(x))
         return y
 
@@ -386,16 +406,33 @@ class _CausalAttention(nn.Module):
         self.c_proj = _Conv1D(dim, dim)
         self.resid_dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, keep: Tensor | None, cache: KeyValueCache | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        keep: Tensor | None,
+        cache: KeyValueCache | None,
+        packed_lens: Sequence[int] | None,
+    ) -> Tensor:
         qkv = self.c_attn(x).unflatten(-1, (3, self.num_heads, -1))  # [B, S, 3, H, K]
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, S, K]
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=keep, is_causal=keep is None and x.shape[1] > 1
-        )
+        if packed_lens is not None:
+            y = _attend_within(q, k, v, packed_lens)
+        else:
+            y = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=keep, is_causal=keep is None and x.shape[1] > 1
+            )
         out: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).flatten(2)))  # [B, S, D]
         return out
+
+
+def _attend_within(q: Tensor, k: Tensor, v: Tensor, lens: Sequence[int]) -> Tensor:
+    """Return causal attention within each sequence of ``lens``, ``[1, H, S, K]``, S together."""
+    parts = zip(*(x.split(lens, dim=2) for x in (q, k, v)), strict=True)  # type: ignore[no-untyped-call]
+    return torch.cat(
+        [F.scaled_dot_product_attention(a, b, c, is_causal=True) for a, b, c in parts], dim=2
+    )
 
 
 class _FeedForward(nn.Module):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from idiolect.data.batches import CodePositions, GptBatch, GptSample, make_batch
@@ -28,6 +29,9 @@ class Feed:
     seed: int
     num_workers: int
     samples_per_epoch: int
+    packed: bool
+    """Whether samples share a row: on a CPU that saves a third of the work, while elsewhere an
+    attention call for each of them would cost more than the padding."""
 
     @classmethod
     def of(
@@ -36,6 +40,7 @@ class Feed:
         train: Sequence[SampleSource],
         val: Sequence[SampleSource],
         dims: GptDims,
+        device: torch.device,
     ) -> Feed:
         """Return the feed of a run; the first epoch is drawn to find out how long one is."""
         return cls(
@@ -48,6 +53,7 @@ class Feed:
             seed=config.seed,
             num_workers=config.num_workers,
             samples_per_epoch=len(epoch_order(train, seed=config.seed, epoch=0)),
+            packed=device.type == "cpu",
         )
 
     @property
@@ -82,7 +88,9 @@ class Feed:
         self, sources: Sequence[SampleSource], refs: Sequence[SampleRef]
     ) -> Iterator[GptBatch]:
         def collate(samples: list[GptSample]) -> GptBatch:
-            return make_batch(samples, self.dims, code_positions=self.code_positions)
+            return make_batch(
+                samples, self.dims, code_positions=self.code_positions, packed=self.packed
+            )
 
         return iter(
             DataLoader(

@@ -121,7 +121,8 @@ def token_loss_sum(logits: Tensor, labels: Tensor) -> Tensor:
 
 def token_logits(model: UnifiedVoice, batch: GptBatch) -> tuple[Tensor, Tensor]:
     """Return the logits at each text token ``[N, V]`` and at each code ``[N', V']``."""
-    hidden = model.transform(embed_rows(model, batch)).flatten(0, 1)  # [R*S, D]
+    rows = embed_rows(model, batch)
+    hidden = model.transform(rows, packed_lens=batch.packed_lens).flatten(0, 1)  # [R*S, D]
     text = model.text_head(hidden.index_select(0, batch.text.slots))
     codes = model.mel_head(hidden.index_select(0, batch.codes.slots))
     return text, codes
@@ -130,7 +131,8 @@ def token_logits(model: UnifiedVoice, batch: GptBatch) -> tuple[Tensor, Tensor]:
 def embed_rows(model: UnifiedVoice, batch: GptBatch) -> Tensor:
     """Return the rows that the transformer reads, ``[R, S, D]``; zeros at their padded ends.
 
-    There is no mask: rows are padded at the right only, and no token looks to its right.
+    There is no mask: rows are padded at the right only, where no token looks, or hold packed
+    samples, of which attention knows the lengths.
     """
     prefix = model.prefix(batch.latents, batch.emotion).flatten(0, 1)  # [B*34, D]
     text = model.embed_text(batch.text.inputs[None], batch.text.positions[None])[0]  # [N, D]

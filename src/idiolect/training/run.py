@@ -194,15 +194,16 @@ class _Run:
             get_logger().info("%s", start.transfer.summary())
         remove_left_over(self.folder)
         check_disk(self.folder, start.gpt, config.starting_point, keep=config.keep)
+        device = self.accelerator.device
         data = prepare_data(
             inputs,
             start.gpt.dims,
             config,
-            device=self.accelerator.device,
+            device=device,
             report=self.folder / LEFT_OUT_FILE,
         )
         base_sha256 = hash_of(config.starting_point, inputs.snapshot)
-        self.feed = Feed.of(config, data.train, data.val, start.gpt.dims)
+        self.feed = Feed.of(config, data.train, data.val, start.gpt.dims, device)
         self.checkpoints = Checkpoints(
             self.folder,
             base_checkpoint=config.starting_point,

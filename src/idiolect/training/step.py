@@ -147,7 +147,7 @@ def _split_by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Param
 
 def _no_room(step: int, batch: GptBatch) -> TrainingError:
     return TrainingError(
-        f"out of memory on a batch of {batch.num_rows} rows of {batch.row_len} tokens",
+        f"out of memory on a batch of {batch.num_rows * batch.row_len} tokens",
         where=f"step {step}; the step was not taken",
         fix="--resume with half the --batch-size and twice the --grad-accumulation: the steps stay "
         "what they were",

@@ -1,0 +1,72 @@
+"""Samples that share a row are to the model what they are alone: losses and gradients."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from hypothesis import given, settings
+
+from idiolect.training.loss import embed_rows, loss_sums, token_logits
+from tiny_gpt import tiny_gpt
+from training_kit import SAMPLES, batch, sample
+
+GPT = tiny_gpt(conditioners=False)
+FEW = settings(max_examples=15, deadline=None)
+
+
+def loss_and_gradient(*batches):
+    model = copy.deepcopy(GPT)
+    sums = [loss_sums(model, made) for made in batches]
+    loss = sum(part.text + part.codes for part in sums)
+    loss.backward()
+    return loss.detach(), torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+@FEW
+@given(SAMPLES)
+def test_packed_padded_and_one_by_one_learn_the_same(samples):
+    packed_loss, packed = loss_and_gradient(batch(*samples, packed=True))
+
+    for batches in ([batch(*samples)], [batch(one) for one in samples]):
+        loss, gradient = loss_and_gradient(*batches)
+
+        torch.testing.assert_close(packed_loss, loss, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(packed, gradient, rtol=1e-4, atol=1e-5)
+
+
+@FEW
+@given(SAMPLES)
+def test_a_packed_row_holds_the_samples_and_no_padding(samples):
+    made = batch(*samples, packed=True)
+
+    slots = torch.cat([made.prefix_slots.flatten(), made.text.slots, made.codes.slots])
+
+    assert made.num_rows == 1
+    assert sorted(slots.tolist()) == list(range(made.row_len))
+    assert sum(made.packed_lens) == made.row_len
+    assert made.prefix_slots[:, 0].tolist() == [
+        sum(made.packed_lens[:place]) for place in range(len(samples))
+    ]
+
+
+@torch.no_grad()
+def test_a_sample_does_not_see_its_neighbour():
+    alone = sample([5, 6], [3, 4, 7])
+    before = [batch(sample([9], [n, n]), alone, packed=True) for n in (1, 2)]
+
+    logits = [token_logits(GPT, made)[1][-4:] for made in before]
+
+    assert torch.equal(*logits)
+
+
+def test_checkpointed_blocks_know_of_the_packing_too():
+    made = batch(sample([5], [3, 4]), sample([5, 6, 7], [3]), packed=True)
+    gpt = tiny_gpt(conditioners=False, dropout=0.0).train()
+    rows = embed_rows(gpt, made)
+    plain = gpt.transform(rows, packed_lens=made.packed_lens)
+    gpt.gradient_checkpointing = True
+
+    checkpointed = gpt.transform(rows, packed_lens=made.packed_lens)
+
+    torch.testing.assert_close(checkpointed, plain)
