@@ -61,7 +61,7 @@ class DemoConfig:
     dropout: float = 0.0
     """Probability of dropping an activation in training: nano learnt without, and loses its way in
     a sentence with it; the published base learnt with 0.1."""
-    blend: float = 0.75
+    blend: float = 0.6
     """How far the installed weights go from those of the base to the trained ones."""
     code_noise: float = 0.25
     """Share of the codes that training replaces, against learning so few clips by heart."""

@@ -97,7 +97,7 @@ def train(config: TrainConfig) -> TrainResult:
         UserError: Something in what the user gave cannot be used; see its kinds.
     """
     start = begin(config)
-    accelerator = _make_accelerator(start.config)
+    accelerator = make_accelerator(start.config)
     inputs = read_inputs(start.config, find_base(start.config))
     with only_run_in(start.folder):
         return _train(start, inputs, accelerator)
@@ -349,7 +349,7 @@ def _computes_bf16(*, on_gpu: bool) -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
-def _make_accelerator(config: TrainConfig) -> Accelerator:
+def make_accelerator(config: TrainConfig) -> Accelerator:
     """Return the device and precision to train with.
 
     Raises:

@@ -1,0 +1,316 @@
+#!/usr/bin/env python3
+"""How fast the GPT is trained, beside two ways in which it is trained elsewhere.
+
+All three learn the same clips in the same run, turn by turn; counted are tokens to be predicted,
+without padding, by the second. ``predecessor`` pads random batches to their longest text and codes,
+computes each block again instead of keeping it, holds the conditioners, opens a file for each field
+of a clip and reads loss and top-1 back at each step; ``plain`` keeps the blocks and has no
+conditioners::
+
+    python benchmarks/train.py --device cpu --quick --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soundfile
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import GPT2Config, GPT2Model
+
+from idiolect.base.files import write_text
+from idiolect.base.places import SHIPPED_DIR
+from idiolect.data.batches import GptSample, make_batch
+from idiolect.data.features import Features, FeatureStore, FeatureWriter
+from idiolect.models.config import GptDims, read_base_config
+from idiolect.models.gpt import PREFIX_ROWS, UnifiedVoice
+from idiolect.text.tokenizer import Tokenizer
+from idiolect.training.config import TrainConfig
+from idiolect.training.loss import LossWeights, TrainableGpt
+from idiolect.training.run import make_accelerator
+from idiolect.training.step import StepBatches, make_optimizer, train_step
+
+CORPUS = SHIPPED_DIR.with_name("catalan")
+"""Its lengths are what is learnt here; the codes are drawn, for speed does not depend on them."""
+WIDTHS = {"nano": (192, 6, 3), "56M": (768, 8, 12)}
+"""Width, layers and heads."""
+CODE_RATE_HZ = 25
+BATCH_SIZE = 8
+LEARNING_RATE = 1e-5
+FIELDS = ("text_ids", "codes", "latents", "emotion")
+SEED = 1
+
+Step = Callable[[Sequence[str]], None]
+"""Learns the clips of these names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """The clips, in both forms on disk."""
+
+    folder: Path
+    texts: dict[str, np.ndarray]
+    num_tokens: dict[str, int]
+    """To be predicted: of the text and the codes, each with its stop."""
+
+
+def main() -> int:
+    """Measure every width; print a table, or one line of JSON."""
+    flags = _parse_flags()
+    rows = []
+    with TemporaryDirectory() as folder:
+        for label in flags.widths:
+            dims = _dims(label)
+            corpus = _write_corpus(Path(folder) / label, dims)
+            rows.append(_measure(label, dims, corpus, flags))
+            if not flags.json:
+                print(_line(rows[-1]), flush=True)
+    ratios = {
+        f"ratio_{name}": round(min(row[f"ratio_{name}"] for row in rows), 2)
+        for name in ("predecessor", "plain")
+    }
+    if flags.output:
+        write_text(flags.output, _page(rows, flags))
+    if flags.json:
+        print(json.dumps({**ratios, "widths": rows}))
+    return 0
+
+
+def _parse_flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--widths", nargs="+", choices=WIDTHS, default=list(WIDTHS))
+    parser.add_argument("--steps", type=int, default=12, help="in each turn")
+    parser.add_argument("--turns", type=int, default=3, help="of each; the median counts")
+    parser.add_argument("--quick", action="store_true", help="four steps in each turn")
+    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
+    parser.add_argument("--output", type=Path, help="markdown file for the table")
+    flags = parser.parse_args()
+    flags.steps = 4 if flags.quick else flags.steps
+    return flags
+
+
+def _dims(label: str) -> GptDims:
+    dim, num_layers, num_heads = WIDTHS[label]
+    shipped = read_base_config(SHIPPED_DIR / "config.yaml").gpt
+    return replace(shipped, dim=dim, num_layers=num_layers, num_heads=num_heads)
+
+
+def _write_corpus(folder: Path, dims: GptDims) -> Corpus:
+    """Write clips as long as those of the corpus that comes with the program."""
+    tokenizer = Tokenizer.load(SHIPPED_DIR / "bpe.model")
+    numbers = np.random.default_rng(SEED)
+    texts, num_tokens = {}, {}
+    with FeatureWriter(_made(folder / "shards")) as writer:
+        for line in (CORPUS / "transcripts.txt").read_text("utf-8").splitlines():
+            name, _, text = line.split("|")
+            sec = soundfile.info(CORPUS / "recordings" / name).duration
+            codes = numbers.integers(0, dims.start_code, round(sec * CODE_RATE_HZ))
+            features = Features(
+                codes=codes.astype(np.uint16),
+                latents=numbers.normal(size=(32, dims.dim)).astype(np.float16),
+                emotion=numbers.normal(size=dims.dim).astype(np.float16),
+            )
+            texts[name] = np.asarray(tokenizer.encode(text, "ca"), dtype=np.int64)
+            num_tokens[name] = len(texts[name]) + 1 + len(codes) + 1
+            writer.add(name, 0, features)
+            fields = (texts[name], codes, features.latents, features.emotion)
+            for field, values in zip(FIELDS, fields, strict=True):
+                np.save(_made(folder / field) / f"{name}.npy", values)
+    return Corpus(folder=folder, texts=texts, num_tokens=num_tokens)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _measure(label: str, dims: GptDims, corpus: Corpus, flags: argparse.Namespace) -> dict:
+    ways = {
+        "idiolect": _our_step(dims, corpus, flags.device),
+        "plain": _padded_step(dims, corpus, flags.device, everything=False),
+        "predecessor": _padded_step(dims, corpus, flags.device, everything=True),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(flags.turns + 1):
+        for name, step in ways.items():
+            rate = _rate(step, corpus, flags.steps, flags.device, seed=turn)
+            if turn:  # the first one warms up
+                rates[name].append(rate)
+    medians = {name: round(median(found)) for name, found in rates.items()}
+    ratios = [mine / other for mine, other in zip(rates["idiolect"], rates["plain"], strict=True)]
+    older = zip(rates["idiolect"], rates["predecessor"], strict=True)
+    return {
+        "width": label,
+        "tokens_per_sec": medians,
+        "ratio_plain": median(ratios),
+        "ratio_predecessor": median(mine / other for mine, other in older),
+    }
+
+
+def _rate(step: Step, corpus: Corpus, num_steps: int, device: str, *, seed: int) -> float:
+    """Return how many tokens a second ``step`` learns."""
+    names = list(corpus.texts)
+    order = np.random.default_rng(seed).permutation(len(names))[: num_steps * BATCH_SIZE]
+    batches = [[names[i] for i in part] for part in np.split(order, num_steps)]
+    started = time.perf_counter()
+    for batch in batches:
+        step(batch)
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elapsed_sec = time.perf_counter() - started
+    return sum(corpus.num_tokens[name] for batch in batches for name in batch) / elapsed_sec
+
+
+def _our_step(dims: GptDims, corpus: Corpus, device: str) -> Step:
+    """Return a step of this project's training."""
+    accelerator = make_accelerator(TrainConfig(device=device))
+    store = FeatureStore.open(corpus.folder / "shards")
+    model = TrainableGpt(UnifiedVoice(dims, conditioners=False)).to(accelerator.device)
+    optimizer = make_optimizer(model, weight_decay=0.01, device=accelerator.device)
+    model, prepared = accelerator.prepare(model.train(), optimizer)
+    number = 0
+
+    def sample(name: str) -> GptSample:
+        found = store.get(name)
+        return GptSample(
+            text_ids=corpus.texts[name],
+            codes=found.codes.astype(np.int64),
+            latents=found.latents.astype(np.float32),
+            emotion=found.emotion.astype(np.float32),
+        )
+
+    def step(names: Sequence[str]) -> None:
+        nonlocal number
+        number += 1
+        made = make_batch([sample(name) for name in names], dims, packed=device == "cpu")
+        train_step(
+            model,
+            prepared,
+            StepBatches(step=number, epoch=1, batches=[made]),
+            accelerator,
+            learning_rate=LEARNING_RATE,
+            weights=LossWeights(text=0.2, codes=0.8),
+            grad_clip=1.0,
+            seed=SEED,
+        )
+
+    return step
+
+
+class _Padded(nn.Module):
+    """The GPT as it is trained elsewhere: transformers' GPT-2, texts and codes padded apart."""
+
+    def __init__(self, dims: GptDims, *, everything: bool) -> None:
+        super().__init__()
+        self.voice = UnifiedVoice(dims, conditioners=everything)
+        rows = PREFIX_ROWS + dims.text_positions + dims.code_positions
+        self.gpt = GPT2Model(
+            GPT2Config(
+                vocab_size=1,
+                n_positions=rows,
+                n_embd=dims.dim,
+                n_layer=dims.num_layers,
+                n_head=dims.num_heads,
+                use_cache=False,
+            )
+        )
+        del self.voice.gpt
+        self.gpt.wpe = _NoPositions()
+        if everything:
+            self.gpt.gradient_checkpointing_enable()
+
+    def forward(self, fields: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the mean losses of text and codes, and the share of codes that are right."""
+        voice = self.voice
+        text_in, text_out = voice.frame_text(fields["text_ids"], fields["text_lens"])
+        code_in, code_out = voice.frame_codes(fields["codes"], fields["code_lens"])
+        prefix = voice.prefix(fields["latents"], fields["emotion"])
+        rows = [prefix, voice.embed_text(text_in), voice.embed_codes(code_in)]
+        states = self.gpt(inputs_embeds=torch.cat(rows, dim=1)).last_hidden_state
+        states = voice.final_norm(states[:, prefix.shape[1] :])
+        text = voice.text_head(states[:, : text_in.shape[1]])
+        codes = voice.mel_head(states[:, text_in.shape[1] :])
+        right = (codes.argmax(-1) == code_out).float().mean()
+        losses = [
+            F.cross_entropy(x.mT.float(), y) for x, y in ((text, text_out), (codes, code_out))
+        ]
+        return losses[0], losses[1], right
+
+
+class _NoPositions(nn.Module):
+    def forward(self, positions: Tensor) -> Tensor:
+        """Return nothing to add: texts and codes have position tables of their own."""
+        return torch.zeros((), device=positions.device)
+
+
+def _padded_step(dims: GptDims, corpus: Corpus, device: str, *, everything: bool) -> Step:
+    model = _Padded(dims, everything=everything).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+    on_gpu = device == "cuda"
+    scaler = torch.amp.GradScaler(enabled=on_gpu)
+
+    def step(names: Sequence[str]) -> None:
+        fields = {key: value.to(device) for key, value in _padded(corpus, names)}
+        with torch.autocast(device, torch.float16, enabled=on_gpu):
+            text, codes, right = model(fields)
+            loss = 0.2 * text + 0.8 * codes
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        _ = loss.item(), right.item()
+
+    return step
+
+
+def _padded(corpus: Corpus, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the fields of a batch: a file for each field of a clip, padded to the longest."""
+    for field in FIELDS:
+        values = [torch.from_numpy(np.load(corpus.folder / field / f"{n}.npy")) for n in names]
+        if field in ("text_ids", "codes"):
+            lens = torch.tensor([len(value) for value in values])
+            yield ("text_lens" if field == "text_ids" else "code_lens"), lens
+            yield field, nn.utils.rnn.pad_sequence(values, batch_first=True)
+        else:
+            yield field, torch.stack(values).float()
+
+
+def _line(row: dict) -> str:
+    rates = " | ".join(str(row["tokens_per_sec"][n]) for n in ("idiolect", "plain", "predecessor"))
+    return (
+        f"| {row['width']} | {rates} | {row['ratio_plain']:.2f} | {row['ratio_predecessor']:.2f} |"
+    )
+
+
+def _page(rows: Sequence[dict], flags: argparse.Namespace) -> str:
+    return "\n".join(
+        [
+            "# Tokens a second in training",
+            "",
+            f"Command: `python benchmarks/train.py --device {flags.device} --steps {flags.steps}"
+            f" --turns {flags.turns}`, {torch.get_num_threads()} threads, torch "
+            f"{torch.__version__}. What is measured: the head of that file. Medians of the turns.",
+            "",
+            "| width | idiolect | plain | predecessor | times plain | times predecessor |",
+            "|---|--:|--:|--:|--:|--:|",
+            *map(_line, rows),
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
