@@ -78,7 +78,7 @@ def make_optimizer(model: nn.Module, *, weight_decay: float, device: torch.devic
         {"params": decayed, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return AdamW(groups, lr=0.0, fused=device.type == "cuda")
+    return AdamW(groups, lr=0.0, fused=device.type in ("cuda", "cpu"))
 
 
 def set_weight_decay(optimizer: Optimizer, weight_decay: float) -> None:
