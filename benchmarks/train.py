@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -300,9 +301,11 @@ def _page(rows: Sequence[dict], flags: argparse.Namespace) -> str:
         [
             "# Tokens a second in training",
             "",
-            f"Command: `python benchmarks/train.py --device {flags.device} --steps {flags.steps}"
-            f" --turns {flags.turns}`, {torch.get_num_threads()} threads, torch "
-            f"{torch.__version__}. What is measured: the head of that file. Medians of the turns.",
+            f"Machine: {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}; "
+            f"{torch.get_num_threads()} threads, torch {torch.__version__}. Command:",
+            f"`python benchmarks/train.py --device {flags.device} --steps {flags.steps} "
+            f"--turns {flags.turns}`. Clips as long as those of the Catalan corpus, eight a batch;",
+            "medians of the turns. What is compared: the head of that file.",
             "",
             "| width | idiolect | plain | predecessor | times plain | times predecessor |",
             "|---|--:|--:|--:|--:|--:|",
