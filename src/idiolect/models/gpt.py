@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -107,6 +107,15 @@ class KeyValueCache:
             assert store is not None, "a cache without rows"
             rows = store[..., start : self.len, :]
             rows.copy_(rows.index_select(1, sequences))
+
+
+class Before(NamedTuple):
+    """What the rows of a pass see besides themselves; of all None, every row before them."""
+
+    keep: Tensor | None
+    """True where a row may be seen, ``[…, S, S']``."""
+    cache: KeyValueCache | None
+    packed_lens: Sequence[int] | None
 
 
 class UnifiedVoice(nn.Module):
@@ -351,12 +360,13 @@ class _Transformer(nn.Module):
         packed_lens: Sequence[int] | None,
     ) -> Tensor:
         keep = _visible(mask, x.shape[1], cache.len if cache else 0, x.device)
+        before = Before(keep=keep, cache=cache, packed_lens=packed_lens)
         x = self.drop(x)
         for block in self.h:
             if self.gradient_checkpointing and self.training:
-                x = checkpoint(block, x, keep, cache, packed_lens, use_reentrant=False)
+                x = checkpoint(block, x, before, use_reentrant=False)
             else:
-                x = block(x, keep, cache, packed_lens)
+                x = block(x, before)
         if cache is not None:
             cache.advance(x.shape[1])
         y: Tensor = self.ln_f(x)
@@ -385,14 +395,8 @@ class _Block(nn.Module):
         self.ln_2 = nn.LayerNorm(dim)
         self.mlp = _FeedForward(dim, dropout=dropout)
 
-    def forward(
-        self,
-        x: Tensor,
-        keep: Tensor | None,
-        cache: KeyValueCache | None,
-        packed_lens: Sequence[int] | None,
-    ) -> Tensor:
-        x = x + self.attn(self.ln_1(x), keep, cache, packed_lens)
+    def forward(self, x: Tensor, before: Before) -> Tensor:
+        x = x + self.attn(self.ln_1(x), before)
         y: Tensor = x + self.mlp(self.ln_2(x))
         return y
 
@@ -406,23 +410,16 @@ class _CausalAttention(nn.Module):
         self.c_proj = _Conv1D(dim, dim)
         self.resid_dropout = nn.Dropout(dropout)
 
-    def forward(
-        self,
-        x: Tensor,
-        keep: Tensor | None,
-        cache: KeyValueCache | None,
-        packed_lens: Sequence[int] | None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, before: Before) -> Tensor:
         qkv = self.c_attn(x).unflatten(-1, (3, self.num_heads, -1))  # [B, S, 3, H, K]
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, S, K]
-        if cache is not None:
-            k, v = cache.append(self.layer, k, v)
-        if packed_lens is not None:
-            y = _attend_within(q, k, v, packed_lens)
+        if before.cache is not None:
+            k, v = before.cache.append(self.layer, k, v)
+        if before.packed_lens is not None:
+            y = _attend_within(q, k, v, before.packed_lens)
         else:
-            y = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=keep, is_causal=keep is None and x.shape[1] > 1
-            )
+            is_causal = before.keep is None and x.shape[1] > 1
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=before.keep, is_causal=is_causal)
         out: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).flatten(2)))  # [B, S, D]
         return out
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.models.gpt import UnifiedVoice
+from idiolect.models.gpt import Before, UnifiedVoice
 from idiolect.nano.swift import attention_gradients
 
 
@@ -25,12 +25,8 @@ def speed_up(gpt: UnifiedVoice) -> None:
         attention.forward = partial(_attend, attention)
 
 
-def _attend(
-    block: Any, x: Tensor, keep: Tensor | None, cache: object, packed_lens: object
-) -> Tensor:
-    assert keep is None, "rows are padded at their end"
-    assert cache is None, "not for decoding"
-    assert packed_lens is None, "a sequence a row"
+def _attend(block: Any, x: Tensor, before: Before) -> Tensor:
+    assert before == (None, None, None), "a sequence a row, padded at its end, and no decoding"
     B, S, D = x.shape
     H = block.num_heads
     qkv = block.c_attn(x).view(B, S, 3, H, D // H).permute(2, 0, 3, 1, 4)
