@@ -143,8 +143,9 @@ def run_demo(config: DemoConfig, say: Say) -> DemoResult:
     lines = _lines(config, folder)
     for step in training_steps(config):
         log.do(step)
+    said = "\n".join(line.text for line in lines)
     for step in speaking_steps(config, lines):
-        log.do(step)
+        log.do(step, made_of=said)
     speeches, listener = _hear(config, folder, lines, log)
     clips = list(read_manifest(folder / MANIFEST))
     log.note_rest(time.monotonic() - started)
@@ -178,13 +179,13 @@ class Progress:
         self.fingerprint = made_of
         """Of all steps so far: one that changes is done again, and all behind it."""
 
-    def do(self, step: Step) -> None:
-        """Run ``step`` as a new process, unless it was finished.
+    def do(self, step: Step, *, made_of: str = "") -> None:
+        """Run ``step`` as a new process, unless it was finished with what it is ``made_of``.
 
         Raises:
             UserError: It failed.
         """
-        self.fingerprint = sha256_text(f"{self.fingerprint}\n{step.line}")
+        self.fingerprint = sha256_text(f"{self.fingerprint}\n{step.line}\n{made_of}")
         noted = self._noted.get(step.key, {})
         self._say(f"\n== {step.title}\n$ {step.line}")
         if noted.get("fingerprint") == self.fingerprint and (self._folder / step.product).exists():

@@ -84,6 +84,13 @@ def test_a_step_that_changed_is_done_again_and_all_behind_it(folder, ran):
     assert ran == ["one", "two", "three", "two", "three"]
 
 
+def test_a_step_whose_material_changed_is_done_again(folder, ran):
+    for text in ("Bon dia.", "Bon dia.", "Bona nit."):
+        Progress(folder, print).do(step("one"), made_of=text)
+
+    assert ran == ["one", "one"]
+
+
 def test_a_step_whose_product_is_gone_is_done_again(folder, ran):
     go_through(folder, step("one"))
     (folder / "made").unlink()
