@@ -31,9 +31,10 @@ from transformers import GPT2Config, GPT2Model
 
 from idiolect.base.files import write_text
 from idiolect.base.places import SHIPPED_DIR
+from idiolect.base.units import CODE_RATE_HZ
 from idiolect.data.batches import GptSample, make_batch
 from idiolect.data.features import Features, FeatureStore, FeatureWriter
-from idiolect.models.config import GptDims, read_base_config
+from idiolect.models.config import NUM_LATENTS, GptDims, read_base_config
 from idiolect.models.gpt import PREFIX_ROWS, UnifiedVoice
 from idiolect.text.tokenizer import Tokenizer
 from idiolect.training.config import TrainConfig
@@ -45,7 +46,6 @@ CORPUS = SHIPPED_DIR.with_name("catalan")
 """Its lengths are what is learnt here; the codes are drawn, for speed does not depend on them."""
 WIDTHS = {"nano": (192, 6, 3), "56M": (768, 8, 12)}
 """Width, layers and heads."""
-CODE_RATE_HZ = 25
 BATCH_SIZE = 8
 LEARNING_RATE = 1e-5
 FIELDS = ("text_ids", "codes", "latents", "emotion")
@@ -119,7 +119,7 @@ def _write_corpus(folder: Path, dims: GptDims) -> Corpus:
             codes = numbers.integers(0, dims.start_code, round(sec * CODE_RATE_HZ))
             features = Features(
                 codes=codes.astype(np.uint16),
-                latents=numbers.normal(size=(32, dims.dim)).astype(np.float16),
+                latents=numbers.normal(size=(NUM_LATENTS, dims.dim)).astype(np.float16),
                 emotion=numbers.normal(size=dims.dim).astype(np.float16),
             )
             texts[name] = np.asarray(tokenizer.encode(text, "ca"), dtype=np.int64)
@@ -175,10 +175,11 @@ def _rate(step: Step, corpus: Corpus, num_steps: int, device: str, *, seed: int)
 
 def _our_step(dims: GptDims, corpus: Corpus, device: str) -> Step:
     """Return a step of this project's training."""
-    accelerator = make_accelerator(TrainConfig(device=device))
+    config = TrainConfig(device=device)
+    accelerator = make_accelerator(config)
     store = FeatureStore.open(corpus.folder / "shards")
     model = TrainableGpt(UnifiedVoice(dims, conditioners=False)).to(accelerator.device)
-    optimizer = make_optimizer(model, weight_decay=0.01, device=accelerator.device)
+    optimizer = make_optimizer(model, weight_decay=config.weight_decay, device=accelerator.device)
     model, prepared = accelerator.prepare(model.train(), optimizer)
     number = 0
 
@@ -201,8 +202,8 @@ def _our_step(dims: GptDims, corpus: Corpus, device: str) -> Step:
             StepBatches(step=number, epoch=1, batches=[made]),
             accelerator,
             learning_rate=LEARNING_RATE,
-            weights=LossWeights(text=0.2, codes=0.8),
-            grad_clip=1.0,
+            weights=LossWeights(config.text_loss_weight, config.mel_loss_weight),
+            grad_clip=config.grad_clip,
             seed=SEED,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -37,7 +38,7 @@ SAMPLES = st.lists(
 )
 
 
-def batch(*samples: GptSample, **given: str) -> GptBatch:
+def batch(*samples: GptSample, **given: Any) -> GptBatch:
     return make_batch(samples, tiny_dims(), **given)
 
 

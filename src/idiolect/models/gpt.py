@@ -426,7 +426,7 @@ class _CausalAttention(nn.Module):
 
 def _attend_within(q: Tensor, k: Tensor, v: Tensor, lens: Sequence[int]) -> Tensor:
     """Return causal attention within each sequence of ``lens``, ``[1, H, S, K]``, S together."""
-    parts = zip(*(x.split(lens, dim=2) for x in (q, k, v)), strict=True)  # type: ignore[no-untyped-call]
+    parts = zip(*(torch.split(x, list(lens), dim=2) for x in (q, k, v)), strict=True)
     return torch.cat(
         [F.scaled_dot_product_attention(a, b, c, is_causal=True) for a, b, c in parts], dim=2
     )

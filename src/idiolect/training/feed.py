@@ -30,8 +30,8 @@ class Feed:
     num_workers: int
     samples_per_epoch: int
     packed: bool
-    """Whether samples share a row: on a CPU that saves a third of the work, while elsewhere an
-    attention call for each of them would cost more than the padding."""
+    """Whether samples share a row: on a CPU, where that saves the padding. Attention takes a call
+    for each of them, so elsewhere they do not, until it is measured there."""
 
     @classmethod
     def of(
