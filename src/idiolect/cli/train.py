@@ -28,7 +28,9 @@ OTHER_SPELLINGS = {
     "--base": ["--base-checkpoint"],
 }
 """Flags by which users of other trainers, and of our other commands, know ours."""
-REPEATABLE = ("train_manifest", "val_manifest", "freeze")
+REPEATABLE = (
+    *("train_manifest", "val_manifest", "freeze", "base_languages", "probe_manifest", "tracker"),
+)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "idiolect train") -> int:

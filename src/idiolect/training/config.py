@@ -16,7 +16,7 @@ from idiolect.models.published import BASE_ROLES
 CONFIG_FILE = "config.yaml"
 LATEST_FILE = "latest.pth"
 BEST_FILE = "best.pth"
-RESUME_AUTO = "auto"
+AUTO = "auto"
 
 MAY_CHANGE = frozenset(
     [
@@ -25,7 +25,14 @@ MAY_CHANGE = frozenset(
         "log_interval",
         "val_interval",
         "save_every",
+        "save_minutes",
         "keep",
+        "keep_best",
+        "average_best",
+        "patience",
+        "asr_dir",
+        "tracker",
+        "tokens_per_pass",
         "num_workers",
         "device",
         "aux_dir",
@@ -47,9 +54,25 @@ APPLIED_WITH_NOTICE = frozenset(
         "text_loss_weight",
         "mel_loss_weight",
         "precision",
+        "tf32",
+        "compile",
+        "gradient_checkpointing",
+        "base_kl",
+        "asr",
+        "probe_manifest",
+        "probe_sentences",
     ]
 )
 """May be given with ``--resume``, but the run is then no longer the one that was begun."""
+AT_LEAST_ONE = (
+    *("batch_size", "grad_accumulation", "feature_batch", "epochs", "log_interval", "keep"),
+    *("keep_best", "lora_rank", "tokens_per_pass"),
+)
+AT_LEAST_ZERO = (
+    *("max_steps", "val_interval", "save_every", "save_minutes", "num_workers", "patience"),
+    *("weight_decay", "text_loss_weight", "mel_loss_weight", "base_kl", "new_row_lr"),
+    *("tokens_per_step", "warmup_rows", "average_best", "probe_sentences", "language_temperature"),
+)
 CUT_OF_A_STEP = frozenset({"batch_size", "grad_accumulation"})
 """How a step is cut into batches; with the same product, each step sees the same clips."""
 
@@ -78,10 +101,25 @@ class TrainConfig:
     output_name: str = ""
     """Name of the model for the install command; by default taken from --output-dir."""
 
+    mode: Literal["full", "lora", "rows"] = "full"
+    """What learns: every weight; small low-rank adapters beside weights that stay (lora); or only
+    the text rows that the base lacks (rows)."""
+    lora_rank: int = 32
+    """Rank of the adapters of --mode lora: more of them learn more, and forget more."""
+    lora_alpha: float = 64.0
+    """Adapters count for lora_alpha / lora_rank."""
+
     batch_size: int = 4
-    """Clips in one forward pass."""
+    """Clips in one step, times --grad-accumulation."""
     grad_accumulation: int = 1
-    """Forward passes in one step; the loss is a mean over the tokens of the whole step."""
+    """Makes a step of so many times --batch-size; the loss is a mean over the tokens of the whole
+    step, so how a step is cut changes nothing."""
+    tokens_per_step: int | Literal["auto"] = 0
+    """Tokens in one step, on all devices together, instead of a number of clips; auto is what one
+    pass of the device holds, and few enough for a small corpus to have steps. 0 counts clips."""
+    tokens_per_pass: int | Literal["auto"] = "auto"  # noqa: S105 -- no password
+    """Most tokens in one forward pass of a device; auto asks for its memory. Out of memory halves
+    it and says so; steps stay what they were."""
     epochs: int = 10
     """Times that the data is gone through."""
     max_steps: int = 0
@@ -93,6 +131,13 @@ class TrainConfig:
     """Part of all steps in which the learning rate rises."""
     warmup_steps: int | None = None
     """Steps in which the learning rate rises, instead of --warmup-share."""
+    warmup_rows: int = 0
+    """First steps in which only the text rows that the base lacks learn."""
+    new_row_lr: float = 0.0
+    """Highest learning rate of the text rows that the base lacks; 0 is that of the others."""
+    optimizer: Literal["adamw", "adamw8bit"] = "adamw"
+    """adamw8bit keeps its two states in 8 bits, a quarter of the memory; it needs the extra
+    idiolect[gpu]."""
     weight_decay: float = 0.01
     """Of AdamW, on matrices only: norms, biases and embeddings are left alone."""
     grad_clip: float = 1.0
@@ -112,17 +157,58 @@ class TrainConfig:
     code_positions: Literal["decode", "published"] = "decode"
     """Rows of the code position table: decode is 0, 2, 3, ... as synthesis reads them; published
     is 0, 1, 2, ... as the published second pass does."""
+    base_kl: float = 0.0
+    """Weight of the distance to what the base would say, on clips of --base-languages."""
+    base_languages: tuple[str, ...] = ()
+    """Language that the base speaks and should not forget; repeatable. By default those that the
+    base says: zh and en for the published one."""
+    language_temperature: float = 1.0
+    """How often languages are seen: at 1 by how many clips they have, at 0 all alike; between,
+    by that number to this power."""
+    duration_control: bool = False
+    """Learn to say a text in a number of codes that is asked for; needed for --target-duration."""
+    ema: float = 0.0
+    """Checkpoints hold a running mean of the weights, of which each step keeps this share; 0.999
+    smooths the last thousand steps. 0 is the weights themselves."""
+    average_best: int = 0
+    """At the end, average the weights of so many of the best checkpoints to averaged.pth."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto is bf16 on a device that has it, else fp32; the weights themselves stay fp32."""
+    tf32: bool = False
+    """Multiply float32 matrices in TF32 on a GPU that has it: faster, 10 bits of mantissa."""
+    compile: bool = False
+    """Let torch.compile write kernels for the blocks: a minute more at first, then faster."""
+    gradient_checkpointing: bool = False
+    """Compute activations again instead of keeping them: less memory, a third more time."""
 
     log_interval: int = 10
     """Steps between two lines of progress."""
     val_interval: int = 0
     """Steps between two validations; 0 is at every checkpoint."""
     save_every: int = 0
-    """Steps between two checkpoints; 0 is a tenth of the run, 1000 at most."""
+    """Steps between two checkpoints, or minutes (20min); 0 is a tenth of the run, 1000 steps at
+    most."""
+    save_minutes: float = 0.0
+    """Minutes between two checkpoints, beside --save-every; 0 is by steps only."""
     keep: int = 3
     """How many of the newest checkpoints stay; the best always does."""
+    keep_best: int = 1
+    """How many of the best checkpoints stay."""
+    patience: int = 0
+    """Stop after so many validations without a better one; 0 goes on to the end."""
+    asr: str = "none"
+    """Who listens to the unseen sentences that are spoken at each validation: nano, whisper-base,
+    whisper-small, moonshine, faster-whisper:MODEL or none. With one, the best checkpoint is that
+    with the fewest letters wrong."""
+    asr_dir: Path | None = None
+    """Folder of the recognisers; see recipes/nano/JUDGES.md."""
+    probe_manifest: tuple[str, ...] = ()
+    """Manifest whose sentences are spoken at each validation; repeatable, for the languages of the
+    base too: PATH::LANG. By default those of --val-manifest."""
+    probe_sentences: int = 8
+    """Sentences of each language that are spoken at a validation; 0 speaks none."""
+    tracker: tuple[str, ...] = ()
+    """Also report to wandb, mlflow or another tracker that Accelerate knows; repeatable."""
 
     resume: str = ""
     """Checkpoint or folder of a run to go on with (every setting is restored), or auto."""
@@ -143,18 +229,14 @@ class TrainConfig:
         Raises:
             ConfigError: A value is out of range.
         """
-        for name in ("batch_size", "grad_accumulation", "feature_batch"):
+        for name in AT_LEAST_ONE:
             self._at_least(name, 1)
-        for name in ("epochs", "log_interval", "keep"):
-            self._at_least(name, 1)
-        for name in ("max_steps", "val_interval", "save_every", "num_workers"):
+        for name in AT_LEAST_ZERO:
             self._at_least(name, 0)
-        for name in ("weight_decay", "text_loss_weight", "mel_loss_weight"):
-            self._at_least(name, 0)
-        for name in ("learning_rate", "grad_clip"):
+        for name in ("learning_rate", "grad_clip", "lora_alpha"):
             if not getattr(self, name) > 0:
                 raise _out_of_range(name, getattr(self, name), "must be above 0")
-        for name in ("warmup_share", "dropout", "code_noise"):
+        for name in ("warmup_share", "dropout", "code_noise", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise _out_of_range(name, getattr(self, name), "must be at least 0 and below 1")
 
@@ -170,7 +252,7 @@ class TrainConfig:
         return self.batch_size * self.grad_accumulation
 
     def _at_least(self, name: str, least: int) -> None:
-        if getattr(self, name) < least:
+        if getattr(self, name) != AUTO and getattr(self, name) < least:
             raise _out_of_range(name, getattr(self, name), f"must be at least {least}")
 
 
@@ -182,7 +264,7 @@ def resumed_checkpoint(resume: str, output_dir: Path | None) -> Path | None:
     """Return the checkpoint that ``--resume`` means; None when auto finds no run."""
     if not resume:
         return None
-    if resume != RESUME_AUTO:
+    if resume != AUTO:
         path = Path(resume)
         return path / LATEST_FILE if path.is_dir() else path
     latest = output_dir / LATEST_FILE if output_dir is not None else None
