@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write ``docs/reference/cli.md`` from the ``--help`` of every command.
+"""Write the pages of ``docs/reference`` that the code decides: commands, and presets.
 
-``python docs/build_reference.py`` writes it; ``--check`` only says whether it is up to date.
+``python docs/build_reference.py`` writes them; ``--check`` only says whether they are up to date.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 
+from idiolect.base.units import format_bytes
 from idiolect.cli.main import COMMANDS, main
+from idiolect.training.presets import BY_HOURS, CARDS, choices
 
-PAGE = Path(__file__).parent / "reference" / "cli.md"
+FOLDER = Path(__file__).parent / "reference"
 COLUMNS = 100
 """Width of the help, in characters: that of the machine must not decide."""
 
@@ -28,15 +30,70 @@ What `--help` of each command prints; made by `python docs/build_reference.py`, 
 stopped by Ctrl-C; `doctor` ends with 1 when something would fail.
 """
 
+PRESETS_HEAD = """\
+# Presets of training
+
+What `idiolect train --preset` sets; made by `python docs/build_reference.py`, not by hand. A preset
+gives defaults: what is typed beside it goes before it. `--preset 24gb` is for a card, and the hours
+of speech are then found out; `--preset 24gb --preset 5-30h` names both; `--preset auto` finds out
+both. `idiolect train --plan` says what they would set for your data.
+
+## For a card
+
+Computed for the published size, in bf16, from what the network keeps; an estimate, which leaves
+a tenth of the card's memory free. Nobody has measured these on the cards themselves.
+
+| preset | learns | checkpointing | tokens a pass | memory on paper |
+|---|---|---|--:|--:|
+"""
+HOURS_HEAD = """
+## For the hours of speech
+
+Choices, not measurements: the reasons say what is known. Where the card asks for adapters, the
+learning rate is that of adapters.
+"""
+
 
 def reference() -> str:
-    """Return the page."""
+    """Return the page of commands."""
     return "\n".join([HEAD, *_sections()])
 
 
-def is_up_to_date() -> bool:
-    """Return whether the page on disk is what the commands say today."""
-    return PAGE.is_file() and PAGE.read_text(encoding="utf-8") == reference()
+def presets() -> str:
+    """Return the page of presets."""
+    return PRESETS_HEAD + "\n".join([*_cards(), HOURS_HEAD, *_hours()])
+
+
+PAGES: dict[Path, Callable[[], str]] = {
+    FOLDER / "cli.md": reference,
+    FOLDER / "presets.md": presets,
+}
+
+
+def stale() -> list[Path]:
+    """Return the pages on disk that are not what the code says today."""
+    return [
+        page
+        for page, build in PAGES.items()
+        if not page.is_file() or page.read_text(encoding="utf-8") != build()
+    ]
+
+
+def _cards() -> Iterator[str]:
+    for name, card in CARDS.items():
+        tokens = card.config.tokens_per_pass
+        learns = "all weights" if card.mode == "full" else "adapters"
+        checkpointing = "yes" if card.checkpointing else "no"
+        total = format_bytes(card.memory.total(int(tokens)))
+        yield f"| `{name}` | {learns} | {checkpointing} | {tokens} | {total} |"
+
+
+def _hours() -> Iterator[str]:
+    for name in BY_HOURS:
+        yield from (f"### {name}\n", "| flag | why |", "|---|---|")
+        for choice in choices(None, name):
+            yield f"| `{choice.flag}` | {choice.why} |"
+        yield ""
 
 
 def _sections() -> Iterator[str]:
@@ -82,13 +139,13 @@ def _fixed_width() -> Iterator[None]:
 
 
 def run(arguments: list[str]) -> int:
-    """Write the page, or check it; return the exit code."""
+    """Write the pages, or check them; return the exit code."""
     if arguments == ["--check"]:
-        if is_up_to_date():
-            return 0
-        sys.stderr.write(f"{PAGE} is not what the commands say: python docs/build_reference.py\n")
-        return 1
-    PAGE.write_text(reference(), encoding="utf-8")
+        for page in stale():
+            sys.stderr.write(f"{page} is not what the code says: python docs/build_reference.py\n")
+        return int(bool(stale()))
+    for page, build in PAGES.items():
+        page.write_text(build(), encoding="utf-8")
     return 0
 
 

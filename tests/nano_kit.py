@@ -14,6 +14,7 @@ from idiolect.base.files import write_json
 from idiolect.base.units import SAMPLE_RATE
 from idiolect.data.formants import CATALAN_SENTENCES, Voice, speak_formants
 from idiolect.data.manifest import Utterance, write_manifest
+from idiolect.listening.recogniser import ALPHABET_FILE, HEAD_FILE, WEIGHTS_FILE
 from idiolect.models.checkpoint import save_checkpoint, save_tensors
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.config import VocoderDims
@@ -24,7 +25,7 @@ from idiolect.models.semantic import SemanticEncoder
 from idiolect.models.speaker import CampPlus
 from idiolect.models.vocoder import BigVgan
 from idiolect.nano.clips import PCM_SCALE, Clips
-from idiolect.nano.encoder import ALPHABET_FILE, HEAD_FILE, WEIGHTS_FILE, write_safetensors
+from idiolect.nano.encoder import write_safetensors
 from idiolect.nano.sizes import (
     FEATURE_DIM,
     PREPROCESSOR_CONFIG,

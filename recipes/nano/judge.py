@@ -16,9 +16,9 @@ import tyro
 from idiolect.base.errors import ConfigError
 from idiolect.cli.surface import run_command
 from idiolect.data.manifest import read_manifest
+from idiolect.listening.listeners import Listener, RealSpeakerEncoder, listeners_in
 from idiolect.nano.judge import VERDICT_FILE, JudgeConfig, judge_base
 from idiolect.nano.judge_demos import judge_demos
-from idiolect.nano.listeners import Listener, RealSpeakerEncoder, listeners_in
 from idiolect.nano.survey import survey_voices
 from idiolect.nano.verdict import Verdict
 

@@ -185,3 +185,11 @@ def test_a_file_without_a_line_is_refused(say, tmp_path, capsys, loading_is_a_mi
 
     assert code == 2
     assert "no line to speak" in capsys.readouterr().err
+
+
+def test_a_duration_is_not_asked_of_a_base_that_does_not_know_any(say, capsys):
+    assert say("--text", "Hello.", "--target-duration", "1.5") == 2
+
+    told = capsys.readouterr().err
+    assert "base did not learn to keep to a duration" in told
+    assert "--speed changes the length of any model" in told

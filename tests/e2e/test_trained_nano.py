@@ -16,14 +16,14 @@ import torch
 from idiolect.audio.io import read_audio, write_wav
 from idiolect.base.places import SHIPPED_DIR
 from idiolect.base.units import SAMPLE_RATE
+from idiolect.listening.listeners import OwnListener, hear_file, read_16k
+from idiolect.listening.recogniser import Recogniser
+from idiolect.listening.scores import LetterErrors, letter_errors
 from idiolect.models.published import CACHE_DIR, SEMANTIC_DIR
 from idiolect.nano.demo_corpus import CORPUS_DIR, SENTENCES_DIR, SENTENCES_FILE
 from idiolect.nano.demo_speech import Line, read_lines
 from idiolect.nano.judge import OwnVoicePrint, copy_clip, likeness
-from idiolect.nano.listeners import OwnListener, hear_file, read_16k
 from idiolect.nano.pack import MOST_BYTES, MOST_FILE_BYTES, check_sums, sizes_of
-from idiolect.nano.recogniser import Recogniser
-from idiolect.nano.scores import LetterErrors, letter_errors
 from idiolect.synthesis.pipeline import IndexTTS2
 
 LANGUAGES = ("en", "es")

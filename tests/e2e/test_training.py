@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from idiolect.audio.io import write_wav
 from idiolect.base.errors import ConfigError, DataError, TokenizerError, TrainingError
 from idiolect.base.snapshot import BaseSnapshot
 from idiolect.cli.train import main
 from idiolect.data.features import FeatureStore
-from idiolect.data.formants import CATALAN_SENTENCES, VOICES, speak_formants
-from idiolect.data.manifest import Utterance, read_manifest, write_manifest
+from idiolect.data.manifest import read_manifest, write_manifest
 from idiolect.data.pairs import PairConfig, plan_pairs, read_pairs, write_pairs
 from idiolect.models.checkpoint import load_checkpoint, save_checkpoint
 from idiolect.models.loading import load_gpt
@@ -32,36 +26,13 @@ from idiolect.synthesis.sampling import GREEDY, generate_codes
 from idiolect.text.tokenizer import Tokenizer
 from idiolect.training import loop as loop_module
 from idiolect.training import step as step_module
-from idiolect.training.config import TrainConfig, read_run_config
+from idiolect.training.config import read_run_config
 from idiolect.training.run import train
 from idiolect.training.state import only_run_in
+from run_kit import WAIT_SEC, best_step, config, start_process, trace, wait_for_step, write_clips
 
-RATE_HZ = 22_050
-WAIT_SEC = 120.0
 REAL_CLIPS = "IDIOLECT_OVERFIT_MANIFEST"
 """Names a manifest of real clips to overfit on; synthetic ones are used where it is not set."""
-
-
-def write_clips(folder: Path, count: int, *, language: str = "ca") -> Path:
-    """Write a raw manifest of ``count`` synthetic clips; return its path."""
-    folder.mkdir(parents=True)
-    clips = []
-    for number in range(count):
-        audio = speak_formants(CATALAN_SENTENCES[number], VOICES[0])
-        write_wav(folder / f"{number}.wav", audio, RATE_HZ)
-        clips.append(
-            Utterance(
-                id=f"clip{number}",
-                audio=f"{number}.wav",
-                root=folder,
-                text=CATALAN_SENTENCES[number],
-                speaker="biel",
-                language=language,
-                duration_sec=len(audio) / RATE_HZ,
-            )
-        )
-    write_manifest(folder / "train.jsonl", clips)
-    return folder / "train.jsonl"
 
 
 @pytest.fixture(scope="module")
@@ -79,47 +50,6 @@ def here(workplace, monkeypatch):
     return workplace
 
 
-def config(name: str, **given) -> TrainConfig:
-    plain = {
-        "train_manifest": ("data/ca/train.jsonl",),
-        "output_dir": Path("runs") / name,
-        "batch_size": 2,
-        "epochs": 2,
-        "learning_rate": 1e-3,
-        "log_interval": 1,
-        "device": "cpu",
-    }
-    return TrainConfig(**(plain | given))
-
-
-def trace(folder: Path) -> list[tuple]:
-    """What a run reported, without the times."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    keys = ("kind", "step", "epoch", "loss", "text_loss", "mel_loss", "mel_top1", "lr", "grad_norm")
-    return [tuple(line.get(key) for key in keys) for line in lines]
-
-
-def start_process(*flags: str, folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "idiolect", "train", *flags],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def wait_for_step(step: int, folder: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + WAIT_SEC
-    metrics = folder / "metrics.jsonl"
-    while time.monotonic() < deadline:
-        if metrics.is_file() and f'"train", "step": {step},' in metrics.read_text():
-            return
-        assert process.poll() is None, f"it ended before step {step}"
-        time.sleep(0.02)
-    raise AssertionError(f"no step {step} after {WAIT_SEC} s")
-
-
 def test_a_run_learns_and_leaves_what_the_guide_promises(here, capsys):
     before = BaseSnapshot.take(here / "checkpoints")
     flags = "--train-manifest data/ca/train.jsonl --output-dir training/catalan/checkpoints"
@@ -130,8 +60,9 @@ def test_a_run_learns_and_leaves_what_the_guide_promises(here, capsys):
     folder = here / "training/catalan/checkpoints"
     assert code == 0
     assert {p.name for p in folder.iterdir() if p.name != ".lock"} == {
-        *("model_step8.pth", "model_step9.pth", "model_step10.pth", "best.pth", "latest.pth"),
-        *("state", "runs", "metrics.jsonl", "train.log", "config.yaml", "left_out.jsonl"),
+        *{f"model_step{step}.pth" for step in (8, 9, 10, best_step(folder))},
+        *("best.pth", "latest.pth", "state", "runs", "metrics.jsonl", "train.log"),
+        *("config.yaml", "left_out.jsonl", "report.html"),
     }
     assert list((folder / "runs").glob("events*"))
     losses = [row[3] for row in trace(folder) if row[0] == "val"]
@@ -361,10 +292,10 @@ def test_a_loss_that_is_not_finite_stops_before_the_step_and_keeps_the_checkpoin
     real = step_module.mean_loss
     calls = 0
 
-    def break_later(*args):
+    def break_later(*args, **given):
         nonlocal calls
         calls += 1
-        return real(*args) * (float("nan") if calls == 6 else 1.0)
+        return real(*args, **given) * (float("nan") if calls == 6 else 1.0)
 
     monkeypatch.setattr(step_module, "mean_loss", break_later)
 

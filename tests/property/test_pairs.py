@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect.data.manifest import Utterance
-from idiolect.data.pairs import PairConfig, plan_pairs
+from idiolect.data.pairs import PairBook, PairConfig, plan_pairs
 
 
 @st.composite
@@ -109,3 +110,13 @@ def test_a_prompt_is_found_whenever_there_is_one(clips):
             for other in clips
         )
         assert (target.id in paired) == may
+
+
+@given(corpora(), configs, st.integers(0, 5))
+def test_clips_that_are_got_ready_once_give_the_pairs_of_any_seed(clips, config, other_seed):
+    book = PairBook(clips, config)
+
+    book.plan(replace(config, seed=other_seed))
+    again = book.plan(config)
+
+    assert again == plan_pairs(clips, config)

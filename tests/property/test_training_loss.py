@@ -96,7 +96,9 @@ def test_a_step_depends_on_seed_and_number_and_on_nothing_before_it(samples, noi
         model = TrainableGpt(gpt, code_noise=0.3).train()
         torch.rand(draws)
         optimizer = torch.optim.AdamW(model.parameters())
-        data = StepBatches(step=7, epoch=1, batches=[batch(*samples)])
+        made = batch(*samples)
+        counts = count_labels([made])
+        data = StepBatches(step=7, epoch=1, batches=[made], numbers=[0], counts=counts)
         accelerator = Accelerator(cpu=True)
         train_step(
             model,

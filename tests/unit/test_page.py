@@ -1,6 +1,7 @@
 from idiolect.base.page import (
     Bar,
     Figures,
+    Line,
     Note,
     Player,
     Section,
@@ -8,7 +9,10 @@ from idiolect.base.page import (
     Tile,
     Tiles,
     histogram_svg,
+    image_pixels,
+    lines_svg,
     render_page,
+    thinned,
     write_page,
 )
 
@@ -50,6 +54,47 @@ def test_figures_take_the_colours_of_the_theme():
 
 def test_a_figure_is_the_same_each_time():
     assert histogram_svg([1.0, 2.0], "seconds") == histogram_svg([1.0, 2.0], "seconds")
+
+
+def test_what_a_figure_shows_is_in_the_accent_and_what_it_is_compared_with_is_not():
+    svg = lines_svg(
+        [
+            Line(label="after", x=[0, 1], y=[2, 1]),
+            Line(label="before", x=[0], y=[2], is_main=False),
+        ],
+        *("step", "nats"),
+    )
+
+    assert "var(--accent)" in svg
+    assert [svg.count(f">{text}<") for text in ("after", "before", "step", "nats")] == [1] * 4
+    assert "var(--accent)" not in lines_svg(
+        [Line(label="", x=[0, 1], y=[2, 1], is_main=False)], "step", "nats"
+    )
+
+
+def test_lines_that_must_be_read_from_zero_are():
+    line = Line(label="", x=[0, 1], y=[50.0, 51.0])
+
+    assert ">0<" in lines_svg([line], "day", "%", from_zero=True).replace(">0.00<", "")
+    assert ">20<" not in lines_svg([line], "day", "%")
+
+
+def test_a_line_of_many_points_keeps_its_last_step_and_its_peaks():
+    y = [0.0] * 1000
+    y[501] = 7.0
+
+    x, thin = thinned(range(1000), y, most=10, keep=max)
+
+    assert (len(x), x[-1]) == (10, 999)
+    assert (max(thin), thin.index(7.0)) == (7.0, 5)
+    assert thinned([1, 2], [3, 4], most=2, keep=max) == ([1, 2], [3, 4])
+
+
+def test_a_picture_stands_on_its_first_row():
+    pixels = image_pixels([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]])
+
+    assert pixels.shape == (3, 2, 3)
+    assert pixels[0].sum() > pixels[1].sum() > pixels[2].sum()
 
 
 def test_a_player_cannot_leave_its_attribute():

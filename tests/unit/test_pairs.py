@@ -16,6 +16,7 @@ from idiolect.data.pairs import (
     SAME_RECORDING,
     SHARED_TEXT,
     Pair,
+    PairBook,
     PairConfig,
     is_paired,
     no_pairs_error,
@@ -289,3 +290,10 @@ def test_the_command_refuses_to_leave_out_more_than_a_tenth(tmp_path, capsys):
 
     assert main([*argv, "--allow-skips"]) == 0
     assert f"left out 2 clips: {ONLY_CLIP} (such as y, x)" in capsys.readouterr().out
+
+
+def test_clips_are_not_planned_with_other_limits_than_they_were_got_ready_for():
+    book = PairBook([clip("a"), clip("b")], PairConfig())
+
+    with pytest.raises(ValueError, match="limits"):
+        book.plan(PairConfig(min_prompt_sec=5.0))

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from idiolect.base.errors import DataError, TokenizerError
+from idiolect.data.batches import make_batch
+from idiolect.data.durations import DurationDraw
 from idiolect.data.manifest import SourceSpec, parse_source, write_manifest
 from idiolect.data.pairs import ONLY_CLIP, Pair, PairConfig, plan_pairs, write_pairs
 from idiolect.data.samples import (
@@ -13,50 +15,25 @@ from idiolect.data.samples import (
     TEXT_TOO_LONG,
     TOO_MANY_CODES,
     EncodedSource,
-    Source,
-    add_features,
     check_left_out,
     encode_source,
     epoch_order,
     fixed_order,
     hold_out,
+    languages_of_ref,
     load_sample,
     read_source,
+    sample_len,
     sibling_of,
 )
 from tiny_gpt import tiny_dims
-from training_kit import Shelf, features, utterance
+from training_kit import Letters, Shelf, features, samples_of, source, utterance
 
 DIMS = tiny_dims()
 
 
-class Letters:
-    """A tokenizer whose ids are the places of letters in the alphabet, from 3 on."""
-
-    path = Path("letters.model")
-    unk_id = 2
-
-    def encode(self, text, language):
-        return [ord(letter) - ord("a") + 3 for letter in text]
-
-
-def source(*utterances, pairs=None, weight=1.0):
-    return Source(
-        spec=SourceSpec(path=Path("train.jsonl"), weight=weight),
-        manifest=Path("train.jsonl"),
-        utterances={u.id: u for u in utterances},
-        pairs=pairs,
-        targets=frozenset(u.id for u in utterances),
-    )
-
-
 def three(**given):
     return source(utterance("a", "abc"), utterance("b", "bcd"), utterance("c", "cde"), **given)
-
-
-def samples_of(raw, shelf=None):
-    shelf = shelf if shelf is not None else Shelf({i: features() for i in raw.utterances})
-    return add_features(encode_source(raw, Letters(), DIMS), shelf, DIMS)
 
 
 @pytest.mark.parametrize(
@@ -274,3 +251,41 @@ def test_a_sample_has_text_and_codes_of_the_target_and_the_voice_of_the_prompt()
     assert got.text_ids.tolist() == [3, 4, 5]
     assert got.codes.tolist() == shelf["a"].codes.tolist()
     assert got.latents.tolist() == shelf["b"].latents.tolist()
+
+
+def test_the_length_of_a_sample_is_known_without_loading_it():
+    class Counted(Shelf):
+        def get(self, utterance_id):
+            raise AssertionError("features were read")
+
+    raw = three(pairs=[Pair("a", "b", "anna", "ca"), Pair("c", "a", "anna", "ca")])
+    clips = {"a": features(4), "b": features(5), "c": features(9)}
+    made = [samples_of(raw, Shelf(clips))]
+    unread = [replace(made[0], store=Counted(clips))]
+
+    for ref in fixed_order(made):
+        assert sample_len(unread, ref) == make_batch([load_sample(made, ref)], DIMS).row_len
+
+
+def test_a_sample_says_the_language_of_its_target():
+    raw = source(
+        utterance("a", "abc", language="es"),
+        utterance("b", "bcd", language="ca"),
+        pairs=[Pair("a", "b", "anna", "ca"), Pair("b", "a", "anna", "ca")],
+    )
+    made = [samples_of(raw)]
+    refs = fixed_order(made)
+
+    assert [languages_of_ref(made, ref) for ref in refs] == ["es", "ca"]
+    assert make_batch([load_sample(made, ref) for ref in refs], DIMS).languages == ("es", "ca")
+
+
+def test_a_loaded_sample_is_asked_for_the_codes_of_its_target():
+    made = [samples_of(three(), Shelf(a=features(4), b=features(5), c=features(6)))]
+    refs = epoch_order(made, seed=1, epoch=0)
+    draw = DurationDraw(seed=1, epoch=0)
+
+    asked = {ref.target: load_sample(made, ref, draw).asked_codes for ref in refs}
+
+    assert asked == {i: draw.asked(i, n) for i, n in zip("abc", (4, 5, 6), strict=True)}
+    assert load_sample(made, refs[0]).asked_codes is None

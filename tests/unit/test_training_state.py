@@ -6,6 +6,7 @@ from idiolect.base.files import write_text
 from idiolect.models.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
 from idiolect.training.loss import LabelCounts, LossWeights
 from idiolect.training.metrics import Meter, MetricsLog, Scores
+from idiolect.training.optimizer import make_optimizer
 from idiolect.training.schedule import make_schedule
 from idiolect.training.state import (
     Checkpoints,
@@ -15,7 +16,6 @@ from idiolect.training.state import (
     open_state,
     step_files,
 )
-from idiolect.training.step import make_optimizer
 from tiny_gpt import tiny_gpt
 
 WEIGHTS = LossWeights(text=0.2, codes=0.8)
@@ -35,12 +35,13 @@ def run(tmp_path):
     return gpt, optimizer, state, checkpoints
 
 
-def save(run, step, *, is_best=False):
+def save(run, step, *, loss=None):
+    """Save at ``step``; ``loss`` is what was measured there."""
     gpt, optimizer, state, checkpoints = run
     state.step = step
-    if is_best:
-        state.best_step = step
-    return checkpoints.save(gpt, optimizer, state)
+    if loss is not None:
+        state.rank(loss, by="loss", most=2)
+    return checkpoints.save(gpt.state_dict(), optimizer.state_dict(), state)
 
 
 def test_only_matrices_decay():
@@ -57,18 +58,68 @@ def test_only_matrices_decay():
 
 
 def test_the_newest_checkpoints_stay_and_the_best_whatever_its_age(run, tmp_path):
-    save(run, 1, is_best=True)
+    save(run, 1, loss=0.5)
     for step in (2, 3, 10):
         save(run, step)
 
     folder = tmp_path / "run"
-    assert [path.name for path in step_files(folder)] == ["model_step3.pth", "model_step10.pth"]
+    assert [path.name for path in step_files(folder)] == [
+        *("model_step1.pth", "model_step3.pth", "model_step10.pth")
+    ]
     assert load_checkpoint(folder / "best.pth")[1].step == 1
     assert load_checkpoint(folder / "latest.pth")[1].step == 10
 
 
+def test_so_many_of_the_best_stay_whatever_came_between(run, tmp_path):
+    for step, loss in enumerate((0.5, 0.3, 0.4, 0.9, 0.8, 0.7), start=1):
+        save(run, step, loss=loss)
+
+    assert [kept.step for kept in run[2].best] == [2, 3]
+    assert [path.name for path in step_files(tmp_path / "run")] == [
+        *("model_step2.pth", "model_step3.pth", "model_step5.pth", "model_step6.pth")
+    ]
+    assert load_checkpoint(tmp_path / "run/best.pth")[1].step == 2
+
+
+def test_values_of_another_kind_are_not_compared(run):
+    state = run[2]
+    state.step = 1
+    state.rank(0.1, by="loss", most=2)
+    state.step = 2
+
+    assert state.rank(0.4, by="letters heard wrong", most=2)
+    assert [kept.step for kept in state.best] == [2]
+
+
+def test_what_was_saved_behind_the_state_goes_when_the_run_goes_on(run, tmp_path):
+    gpt, _, state, checkpoints = run
+    save(run, 2, loss=0.5)
+    before = open_state(tmp_path / "run/latest.pth").state
+    state.step = 3
+    state.rank(0.2, by="loss", most=2)
+    checkpoints.save_weights(gpt.state_dict(), state)
+
+    checkpoints.forget_after(before)
+
+    assert [path.name for path in step_files(tmp_path / "run")] == ["model_step2.pth"]
+    assert load_checkpoint(tmp_path / "run/best.pth")[1].step == 2
+
+
+def test_the_mean_of_checkpoints_is_the_mean_of_each_tensor(run, tmp_path):
+    gpt, _, state, checkpoints = run
+    save(run, 1)
+    first = gpt.mel_head.weight.detach().clone()
+    torch.nn.init.ones_(gpt.mel_head.weight)
+    save(run, 2)
+
+    path = checkpoints.average([1, 2], state)
+
+    mean = load_checkpoint(path)[0]["mel_head.weight"]
+    torch.testing.assert_close(mean, (first + 1) / 2)
+
+
 def test_the_newest_checkpoint_takes_no_room_twice(run, tmp_path):
-    path = save(run, 1, is_best=True)
+    path = save(run, 1, loss=0.5)
 
     assert path.samefile(tmp_path / "run/latest.pth")
     assert path.samefile(tmp_path / "run/best.pth")
@@ -90,13 +141,13 @@ def test_a_state_comes_back_as_it_was(run, tmp_path):
     state = run[2]
     state.first_scores = Scores(loss=0.1, text_loss=0.2, mel_loss=1 / 3, mel_top1=0.5)
     state.meter.add(1 / 7, 2 / 7, 3, LabelCounts(4, 5))
-    save(run, 4, is_best=True)
+    save(run, 4, loss=0.5)
 
-    back, optimizer, checkpoint = open_state(tmp_path / "run/latest.pth")
+    stand = open_state(tmp_path / "run/latest.pth")
 
-    assert back == state
-    assert optimizer["param_groups"] == run[1].state_dict()["param_groups"]
-    assert checkpoint == tmp_path / "run/latest.pth"
+    assert stand.state == state
+    assert stand.optimizer["param_groups"] == run[1].state_dict()["param_groups"]
+    assert stand.checkpoint == tmp_path / "run/latest.pth"
 
 
 def test_a_checkpoint_that_is_not_there_cannot_be_gone_on_from(tmp_path):

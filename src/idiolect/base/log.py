@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -47,6 +49,18 @@ class _StandardError:
 
     def flush(self) -> None:
         sys.stderr.flush()
+
+
+@contextmanager
+def only_errors() -> Iterator[None]:
+    """Keep the log silent but for errors: of several processes, one tells."""
+    logger = get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def log_to_file(path: Path) -> logging.Handler:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 FIGURE_INCHES = (3.6, 2.2)
+LINE_MARGINS = {"left": 0.17, "right": 0.93, "bottom": 0.21, "top": 0.87}
+"""Room for tick labels of six characters, and for a legend of one row."""
+MOST_MARKERS = 40
+"""Of a line: points closer than that run into each other."""
+LEGEND_COLUMNS = 4
+"""Of a legend above the axes, where it covers no line."""
 
 INK = "#010203"
 """A figure's colour for axes and text: on the page, the colour of its text."""
@@ -99,6 +106,8 @@ class Figures:
     """Drawings side by side, each (caption, SVG of :func:`figure_svg`)."""
 
     figures: Sequence[tuple[str, str]]
+    wide: bool = False
+    """Whether they are to be read, and not only seen: fewer stand side by side."""
     kind: str = "figures"
 
 
@@ -136,12 +145,19 @@ def render_page(title: str, sections: Sequence[Section], *, subtitle: str = "") 
     return _template().render(title=title, subtitle=subtitle, sections=sections)
 
 
-def figure_svg(draw: Callable[[Axes], None], *, inches: tuple[float, float] = FIGURE_INCHES) -> str:
+def figure_svg(
+    draw: Callable[[Axes], None],
+    *,
+    inches: tuple[float, float] = FIGURE_INCHES,
+    margins: dict[str, float] | None = None,
+) -> str:
     """Return what ``draw`` puts on its axes as SVG whose colours follow the theme of the page.
 
     Args:
         draw: Given the axes; draws with :data:`ACCENT` and, for lines and text, :data:`INK`.
         inches: Width and height before the page scales the drawing.
+        margins: Where the axes are, as parts of the figure; by default as the labels want it,
+            which takes twice as long.
     """
     from io import StringIO
 
@@ -150,14 +166,108 @@ def figure_svg(draw: Callable[[Axes], None], *, inches: tuple[float, float] = FI
 
     out = StringIO()
     with rc_context(_figure_style()):
-        figure = Figure(figsize=inches, layout="constrained")
-        axes = figure.subplots()
+        figure = Figure(figsize=inches, layout=None if margins else "constrained")
+        axes = figure.subplots(gridspec_kw=margins)
         axes.spines[["top", "right"]].set_visible(False)
         draw(axes)
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     return svg.replace(ACCENT, "var(--accent)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line of a figure, through points in order of ``x``."""
+
+    label: str
+    """Empty for a line that the legend does not name."""
+    x: Sequence[float]
+    y: Sequence[float]
+    style: str = "-"
+    """As matplotlib writes them: ``-``, ``--``, ``:``, ``-.``."""
+    is_main: bool = True
+    """Whether it is what the figure shows; else it is what that is compared with."""
+    has_points: bool = False
+
+
+def lines_svg(
+    lines: Sequence[Line],
+    x_label: str,
+    y_label: str,
+    *,
+    inches: tuple[float, float] = FIGURE_INCHES,
+    from_zero: bool = False,
+) -> str:
+    """Return a figure of ``lines``; there is a legend as soon as one has a label.
+
+    Args:
+        lines: Those that are main are drawn in the accent.
+        x_label: What ``x`` is.
+        y_label: What ``y`` is, with its unit.
+        inches: Width and height before the page scales the drawing.
+        from_zero: Whether the axis of ``y`` begins at 0.
+    """
+
+    def draw(axes: Axes) -> None:
+        for line in lines:
+            axes.plot(
+                line.x,
+                line.y,
+                line.style,
+                color=ACCENT if line.is_main else INK,
+                marker="o" if line.has_points and len(line.x) <= MOST_MARKERS else None,
+                markersize=3,
+                linewidth=1.5 if line.is_main else 1.0,
+                label=line.label or None,
+            )
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.ticklabel_format(axis="y", scilimits=(-3, 5), useMathText=True)
+        if from_zero:
+            axes.set_ylim(bottom=0)
+        if labels := [line.label for line in lines if line.label]:
+            columns = min(len(labels), LEGEND_COLUMNS)
+            axes.legend(
+                loc="lower left",
+                bbox_to_anchor=(-0.1, 1),
+                ncols=columns,
+                frameon=False,
+                columnspacing=1.0,
+                handlelength=1.6,
+                handletextpad=0.5,
+            )
+
+    return figure_svg(draw, inches=inches, margins=LINE_MARGINS)
+
+
+def thinned(
+    x: Sequence[float], y: Sequence[float], *, most: int, keep: Callable[[Any], float]
+) -> tuple[list[float], list[float]]:
+    """Return the points of a line, ``most`` at the most.
+
+    Args:
+        x: In order.
+        y: As many.
+        most: How many are left.
+        keep: What stands for the neighbours that become one point, such as ``max`` or a mean.
+    """
+    if len(x) <= most:
+        return list(x), list(y)
+    edges = [len(x) * part // most for part in range(most + 1)]
+    parts = list(pairwise(edges))
+    return [x[end - 1] for _, end in parts], [float(keep(y[i:end])) for i, end in parts]
+
+
+def image_pixels(values: Any, *, colors: str = "magma") -> Any:
+    """Return numbers ``[rows, columns]`` as a picture ``[rows, columns, 3]`` uint8.
+
+    The first row of the numbers is the lowest of the picture.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import Normalize
+
+    return colormaps[colors](Normalize()(values), bytes=True)[::-1, :, :3]
 
 
 def image_address(values: Any, *, colors: str = "magma") -> str:

@@ -30,6 +30,8 @@ def _install(config: InstallConfig) -> None:
             print(f"  {path}")
     print(entry.tokenizer_line)
     print(entry.vram_line)
+    if report.kept_line:
+        print(report.kept_line)
     print(report.base_sentence)
     if not config.dry_run:
         print(

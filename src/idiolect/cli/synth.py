@@ -49,6 +49,9 @@ class SynthConfig:
     """Same seed, same sound; drawn and printed when left out."""
     speed: float = 1.0
     """0.5 to 2; the sound is asked to be so much shorter."""
+    target_duration: float | None = None
+    """Seconds that the sound should last, about; for models trained with --duration-control. With
+    --output-dir, each line. --speed then changes how fast it is said, not how long it lasts."""
     emo_audio: Path | None = None
     """A clip whose emotion is taken."""
     emo_alpha: float = 1.0
@@ -150,6 +153,7 @@ def _speak(tts: IndexTTS2, config: SynthConfig, output: Path, text: str) -> str:
         language=config.language,
         seed=config.seed,
         speed=config.speed,
+        target_duration=config.target_duration,
         **{name: value for name in SAMPLING if (value := getattr(config, name)) is not None},
     )
     elapsed_sec = time.monotonic() - started

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -38,6 +38,13 @@ class GptSample:
     codes: NDArray[np.int64]  # [n], without start and stop
     latents: NDArray[np.float32]  # [32, D], of the prompt
     emotion: NDArray[np.float32]  # [D], of the prompt
+    language: str = ""
+    """Of the text; empty where nobody asks."""
+    asked_codes: int | None = None
+    """How many codes are asked for, or :data:`~idiolect.data.durations.FREE`; None in a run that
+    does not learn durations."""
+    base_text_ids: NDArray[np.int64] | None = None
+    """``[L']``, the text by the base's tokenizer, where the base is to judge it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +79,14 @@ class GptBatch:
     row_len: int
     packed_lens: tuple[int, ...] | None = None
     """Of the samples that share the one row; None where each has its own."""
+    languages: tuple[str, ...] = ()
+    """Of the samples, in their order."""
+    asked_codes: Tensor | None = None
+    """``[B]`` int64, codes that are asked for, or FREE; None where durations are not learnt."""
+    base: GptBatch | None = None
+    """The samples that the base is to judge, as it would have read them; None without any."""
+    base_codes: Tensor | None = None
+    """``[M]`` int64, which of ``codes`` they are, in the order of those of ``base``."""
 
     def to(self, device: torch.device) -> GptBatch:
         """Return the batch on ``device``."""
@@ -82,7 +97,30 @@ class GptBatch:
             prefix_slots=self.prefix_slots.to(device),
             text=self.text.to(device),
             codes=self.codes.to(device),
+            asked_codes=None if self.asked_codes is None else self.asked_codes.to(device),
+            base=None if self.base is None else self.base.to(device),
+            base_codes=None if self.base_codes is None else self.base_codes.to(device),
         )
+
+    def read_by_base(self) -> GptBatch:
+        """Return ``base`` with the codes that are read here, which may have been changed."""
+        assert self.base is not None, "nothing is for the base"
+        assert self.base_codes is not None, "codes that are in no batch"
+        inputs = self.codes.inputs[self.base_codes]
+        return replace(self.base, codes=replace(self.base.codes, inputs=inputs))
+
+
+class SampleRows(NamedTuple):
+    """How many rows a sample has of each kind."""
+
+    prefix: int
+    text: int
+    codes: int
+
+
+def rows_of(num_text_ids: int, num_codes: int) -> SampleRows:
+    """Return the rows of a sample; its text gets a start and a stop, its codes a start."""
+    return SampleRows(PREFIX_ROWS, num_text_ids + 2, num_codes + 1)
 
 
 def make_batch(
@@ -101,14 +139,14 @@ def make_batch(
             :class:`idiolect.training.config.TrainConfig`.
         packed: All in one row, one behind the other, with nothing between.
     """
-    text_lens = [len(sample.text_ids) + 2 for sample in samples]  # with start and stop
-    code_lens = [len(sample.codes) + 1 for sample in samples]  # with start
-    lens = [PREFIX_ROWS + sum(parts) for parts in zip(text_lens, code_lens, strict=True)]
+    parts = [rows_of(len(sample.text_ids), len(sample.codes)) for sample in samples]
+    lens = [sum(rows) for rows in parts]
     row_len = sum(lens) if packed else max(lens)
     steps = lens if packed else [row_len] * len(lens)
     sample_starts = [0, *accumulate(steps[:-1])]
     text_starts = [start + PREFIX_ROWS for start in sample_starts]
-    code_starts = [start + n for start, n in zip(text_starts, text_lens, strict=True)]
+    code_starts = [start + rows.text for start, rows in zip(text_starts, parts, strict=True)]
+    for_base = [as_base_reads(s) for s in samples if s.base_text_ids is not None]
     return GptBatch(
         latents=torch.from_numpy(np.stack([sample.latents for sample in samples])).float(),
         emotion=torch.from_numpy(np.stack([sample.emotion for sample in samples])).float(),
@@ -118,7 +156,24 @@ def make_batch(
         num_rows=1 if packed else len(samples),
         row_len=row_len,
         packed_lens=tuple(lens) if packed else None,
+        languages=tuple(sample.language for sample in samples),
+        asked_codes=_asked_codes(samples),
+        base=(
+            make_batch(for_base, dims, code_positions=code_positions, packed=packed)
+            if for_base
+            else None
+        ),
+        base_codes=_base_codes(samples) if for_base else None,
     )
+
+
+def as_base_reads(sample: GptSample) -> GptSample:
+    """Return ``sample`` for the base: in its own pieces, and asked for no duration.
+
+    The base knows the row that is there when nothing is asked, and no other.
+    """
+    assert sample.base_text_ids is not None, "the base has no text of this sample"
+    return replace(sample, text_ids=sample.base_text_ids, base_text_ids=None, asked_codes=None)
 
 
 def _text_tokens(samples: Sequence[GptSample], starts: Sequence[int], dims: GptDims) -> Tokens:
@@ -142,6 +197,23 @@ def _code_tokens(
         slots=_runs(starts, lens),
         labels=_flat([[*sample.codes, dims.stop_code] for sample in samples]),
     )
+
+
+def _asked_codes(samples: Sequence[GptSample]) -> Tensor | None:
+    asked = [sample.asked_codes for sample in samples]
+    if all(count is None for count in asked):
+        return None
+    if any(count is None for count in asked):
+        raise ValueError("some samples of a batch are asked for durations, and some are not")
+    return torch.tensor(asked)
+
+
+def _base_codes(samples: Sequence[GptSample]) -> Tensor:
+    """Return which codes of the batch, starts included, belong to samples that the base judges."""
+    is_judged = [
+        torch.full((len(sample.codes) + 1,), sample.base_text_ids is not None) for sample in samples
+    ]
+    return torch.cat(is_judged).nonzero()[:, 0]
 
 
 def code_position_rows(count: int, rule: CodePositions) -> Tensor:

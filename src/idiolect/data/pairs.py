@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import chain, islice
+from itertools import chain
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -142,32 +142,57 @@ class PairPlan:
         return sum(pair.is_self for pair in self.pairs)
 
 
-def plan_pairs(utterances: Iterable[Utterance], config: PairConfig) -> PairPlan:
-    """Choose up to ``config.pairs_per_target`` prompts for each utterance, in linear time.
+class PairBook:
+    """Clips by speaker, got ready once for any number of plans.
 
-    Nothing depends on the order of ``utterances``, and the choice for a speaker depends on the
-    clips of that speaker only. With ``config.max_pairs`` a pair is kept or dropped by chance,
-    first prompts of all targets before second ones, so that no speaker is preferred.
+    Training draws anew for each epoch; what does not change with the seed is done here.
+
+    Args:
+        utterances: The clips, in any order.
+        config: Whose limits of a prompt, and whose rule for recordings, hold for all plans.
     """
-    by_speaker: defaultdict[str, list[_Clip]] = defaultdict(list)
-    for utterance in utterances:
-        by_speaker[utterance.speaker].append(_Clip(utterance))
-    pairs: list[Pair] = []
-    unpaired: defaultdict[str, list[str]] = defaultdict(list)
-    for speaker in sorted(by_speaker):
-        pool = _Pool(speaker, by_speaker[speaker], config)
-        for target in pool.clips:
-            prompts = pool.prompts_for(target)
-            if isinstance(prompts, str):
-                unpaired[prompts].append(target.id)
-            else:
-                pairs += (Pair(target.id, p.id, speaker, target.language) for p in prompts)
-    return PairPlan(
-        config=config,
-        pairs=_limited(pairs, config),
-        unpaired=dict(unpaired),
-        num_clips=sum(map(len, by_speaker.values())),
-    )
+
+    def __init__(self, utterances: Iterable[Utterance], config: PairConfig) -> None:
+        by_speaker: defaultdict[str, list[_Clip]] = defaultdict(list)
+        for utterance in utterances:
+            by_speaker[utterance.speaker].append(_Clip(utterance))
+        self._limits = config
+        self._pools = [_Pool(name, clips, config) for name, clips in sorted(by_speaker.items())]
+
+    def plan(self, config: PairConfig) -> PairPlan:
+        """Choose up to ``config.pairs_per_target`` prompts for each clip, in linear time.
+
+        Nothing depends on the order of the clips, and the choice for a speaker depends on the
+        clips of that speaker only. With ``config.max_pairs`` a pair is kept or dropped by chance,
+        first prompts of all targets before second ones, so that no speaker is preferred.
+        """
+        if _limits_of(config) != _limits_of(self._limits):
+            raise ValueError("these limits are not those that the clips were got ready for")
+        pairs: list[Pair] = []
+        unpaired: defaultdict[str, list[str]] = defaultdict(list)
+        for pool in self._pools:
+            rng = random.Random(f"{config.seed}:{pool.speaker}")  # noqa: S311 -- sampling, not secrecy
+            for target in pool.clips:
+                prompts = pool.prompts_for(target, config, rng)
+                if isinstance(prompts, str):
+                    unpaired[prompts].append(target.id)
+                    continue
+                pairs += [Pair(target.id, p.id, pool.speaker, target.language) for p in prompts]
+        return PairPlan(
+            config=config,
+            pairs=_limited(pairs, config),
+            unpaired=dict(unpaired),
+            num_clips=sum(len(pool.clips) for pool in self._pools),
+        )
+
+
+def plan_pairs(utterances: Iterable[Utterance], config: PairConfig) -> PairPlan:
+    """Choose prompts for each of ``utterances``; see :meth:`PairBook.plan`."""
+    return PairBook(utterances, config).plan(config)
+
+
+def _limits_of(config: PairConfig) -> tuple[float, float, bool]:
+    return config.min_prompt_sec, config.max_prompt_sec, config.same_recording
 
 
 def write_pairs(path: Path, plan: PairPlan, manifest: Path) -> int:
@@ -251,7 +276,7 @@ def no_pairs_error(plan: PairPlan, manifest: Path) -> DataError:
 class _Clip:
     """What the choice needs of an utterance; kept small, for there may be millions."""
 
-    __slots__ = ("duration_sec", "id", "language", "source", "words")
+    __slots__ = ("duration_sec", "id", "language", "place", "source", "words")
 
     def __init__(self, utterance: Utterance) -> None:
         self.id = utterance.id
@@ -259,6 +284,8 @@ class _Clip:
         self.language = utterance.language
         self.duration_sec = utterance.duration_sec
         self.words = f" {' '.join(WORD.findall(utterance.text.casefold()))} "
+        self.place = -1
+        """Among the prompts of its speaker; -1 where it is none."""
 
     def shares_text(self, other: _Clip) -> bool:
         """Return whether the words of one, in their order, are found within the other's."""
@@ -268,38 +295,53 @@ class _Clip:
 class _Pool:
     """The clips of one speaker; clips of one recording lie next to each other in ``prompts``."""
 
+    __slots__ = ("clips", "prompts", "recordings", "same_recording", "speaker")
+
     def __init__(self, speaker: str, clips: list[_Clip], config: PairConfig) -> None:
-        self.config = config
+        self.speaker = speaker
+        self.same_recording = config.same_recording
         self.clips = sorted(clips, key=lambda clip: clip.id)
-        self.rng = random.Random(f"{config.seed}:{speaker}")  # noqa: S311 -- sampling, not secrecy
-        self.prompts = sorted(filter(self._may_prompt, self.clips), key=self._recording_of)
-        self.spans: dict[tuple[str, str], tuple[int, int]] = {}
-        for index, clip in enumerate(self.prompts):
-            first, _ = self.spans.get(self._recording_of(clip), (index, index))
-            self.spans[self._recording_of(clip)] = (first, index + 1)
+        lengths = config.min_prompt_sec, config.max_prompt_sec
+        prompts = [c for c in self.clips if lengths[0] <= c.duration_sec <= lengths[1]]
+        # Clips of no recording first, by id, then recording by recording.
+        self.prompts = [c for c in prompts if c.source is None or config.same_recording]
+        by_recording: defaultdict[str, list[_Clip]] = defaultdict(list)
+        for clip in prompts:
+            if clip.source is not None and not config.same_recording:
+                by_recording[clip.source].append(clip)
+        self.recordings: dict[str, tuple[int, int]] = {}
+        for source, members in sorted(by_recording.items()):
+            self.recordings[source] = (len(self.prompts), len(self.prompts) + len(members))
+            self.prompts += members
+        for place, clip in enumerate(self.prompts):
+            clip.place = place
 
-    def _may_prompt(self, clip: _Clip) -> bool:
-        return self.config.min_prompt_sec <= clip.duration_sec <= self.config.max_prompt_sec
+    def _span_of(self, target: _Clip) -> tuple[int, int]:
+        """Return which prompts ``target`` cannot have: those of its recording, or itself."""
+        if target.source is not None and not self.same_recording:
+            return self.recordings.get(target.source, (0, 0))
+        return (target.place, target.place + 1) if target.place >= 0 else (0, 0)
 
-    def _recording_of(self, clip: _Clip) -> tuple[str, str]:
-        """Return what a prompt must not have in common with ``clip``: its recording, or itself."""
-        if clip.source is None or self.config.same_recording:
-            return ("", clip.id)
-        return (clip.source, "")
-
-    def prompts_for(self, target: _Clip) -> list[_Clip] | str:
+    def prompts_for(
+        self, target: _Clip, config: PairConfig, rng: random.Random
+    ) -> list[_Clip] | str:
         """Return the prompts of ``target``, or why there are none."""
-        if not self.config.min_target_sec <= target.duration_sec <= self.config.max_target_sec:
+        if not config.min_target_sec <= target.duration_sec <= config.max_target_sec:
             return OUTSIDE_LIMITS
-        first, last = self.spans.get(self._recording_of(target), (0, 0))
-        allowed = (c for c in self._others(first, last) if not c.shares_text(target))
-        if chosen := list(islice(allowed, self.config.pairs_per_target)):
+        first, last = self._span_of(target)
+        chosen: list[_Clip] = []
+        for prompt in self._others(first, last, rng):
+            if not prompt.shares_text(target):
+                chosen.append(prompt)
+                if len(chosen) == config.pairs_per_target:
+                    break
+        if chosen:
             return chosen
-        if self.config.self_pairs and target.duration_sec >= self.config.min_prompt_sec:
+        if config.self_pairs and target.duration_sec >= config.min_prompt_sec:
             return [target]
         return self._reason(target, last - first)
 
-    def _others(self, first: int, last: int) -> Iterator[_Clip]:
+    def _others(self, first: int, last: int, rng: random.Random) -> Iterator[_Clip]:
         """Yield up to :data:`MAX_LOOKS` prompts outside ``first .. last``, none of them twice.
 
         A walk with a random start and a random stride that has no factor in common with the
@@ -308,10 +350,10 @@ class _Pool:
         length = len(self.prompts) - (last - first)
         if not length:
             return
-        place = int(self.rng.random() * length)
-        stride = 1 + int(self.rng.random() * (length - 1))
+        place = int(rng.random() * length)
+        stride = 1 + int(rng.random() * (length - 1))
         while gcd(stride, length) != 1:
-            stride = 1 + int(self.rng.random() * (length - 1))
+            stride = 1 + int(rng.random() * (length - 1))
         for _ in range(min(length, MAX_LOOKS)):
             yield self.prompts[place if place < first else place + last - first]
             place = (place + stride) % length
@@ -319,7 +361,7 @@ class _Pool:
     def _reason(self, target: _Clip, num_excluded: int) -> str:
         if len(self.clips) == 1:
             return ONLY_CLIP
-        if len(self.prompts) == self._may_prompt(target):
+        if len(self.prompts) == (target.place >= 0):
             return NO_PROMPT_LENGTH
         return SAME_RECORDING if len(self.prompts) == num_excluded else SHARED_TEXT
 

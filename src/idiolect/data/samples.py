@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import cycle, islice
 from pathlib import Path
@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from idiolect.base.errors import DataError, TokenizerError, summarize
 from idiolect.base.progress import track
 from idiolect.base.skips import Skips
-from idiolect.data.batches import GptSample
+from idiolect.data.balance import balanced_sizes
+from idiolect.data.batches import GptSample, rows_of
+from idiolect.data.durations import DurationDraw
 from idiolect.data.features import Features
 from idiolect.data.manifest import SourceSpec, Utterance, read_manifest
 from idiolect.data.pairs import (
@@ -105,6 +107,9 @@ class EncodedSource:
     """Target to the reason why it is left out."""
     unknown_tokens: int
     """Tokens that the tokenizer does not know, in the texts that are kept."""
+    base_text_ids: dict[str, NDArray[np.int32]] = field(default_factory=dict)
+    """The texts that the base is to judge, by its own tokenizer; see
+    :func:`idiolect.data.base_texts.with_base_texts`."""
 
     @property
     def num_tokens(self) -> int:
@@ -124,6 +129,10 @@ class SampleSource(EncodedSource):
         return [
             pair for pair in drawn if pair.target in self.text_ids and pair.prompt in self.store
         ]
+
+    def language_of(self, pair: Pair) -> str:
+        """Return the language of the target of ``pair``."""
+        return self.source.utterances[pair.target].language
 
 
 class SampleRef(NamedTuple):
@@ -229,6 +238,7 @@ def add_features(encoded: EncodedSource, store: FeatureLookup, dims: GptDims) ->
         text_ids={target: ids for target, ids in encoded.text_ids.items() if not faults[target]},
         left_out=encoded.left_out | {target: fault for target, fault in faults.items() if fault},
         unknown_tokens=encoded.unknown_tokens,
+        base_text_ids=encoded.base_text_ids,
         store=store,
     )
 
@@ -253,7 +263,12 @@ def check_left_out(sources: Sequence[EncodedSource], *, allow_skips: bool) -> Co
 
 
 def epoch_order(
-    sources: Sequence[SampleSource], *, seed: int, epoch: int, count: int | None = None
+    sources: Sequence[SampleSource],
+    *,
+    seed: int,
+    epoch: int,
+    count: int | None = None,
+    language_temperature: float = 1.0,
 ) -> list[SampleRef]:
     """Return the samples of ``epoch`` in the order in which they are learnt.
 
@@ -263,7 +278,12 @@ def epoch_order(
         epoch: From 0.
         count: How many to return. The length of a run must be known ahead, and drawing anew may
             find a pair more or less for speakers who repeat themselves; None is all.
+        language_temperature: How often languages are seen, see
+            :func:`idiolect.data.balance.balanced_sizes`; as many samples at any.
     """
+    if language_temperature != 1:
+        total = len(epoch_order(sources, seed=seed, epoch=epoch)) if count is None else count
+        return _balanced_order(sources, seed, epoch, total, language_temperature)
     rng = np.random.default_rng([seed, epoch])
     refs = [
         SampleRef(index, pair.target, pair.prompt)
@@ -283,15 +303,34 @@ def fixed_order(sources: Sequence[SampleSource]) -> list[SampleRef]:
     return [SampleRef(index, target, prompt) for (index, target), prompt in sorted(first.items())]
 
 
-def load_sample(sources: Sequence[SampleSource], ref: SampleRef) -> GptSample:
-    """Return the sample that ``ref`` names."""
+def sample_len(sources: Sequence[SampleSource], ref: SampleRef) -> int:
+    """Return how many rows the sample that ``ref`` names will have; no feature is read for it."""
+    source = sources[ref.source]
+    num_codes = source.store.num_codes(ref.target)
+    return sum(rows_of(len(source.text_ids[ref.target]), num_codes))
+
+
+def languages_of_ref(sources: Sequence[SampleSource], ref: SampleRef) -> str:
+    """Return the language of the target that ``ref`` names."""
+    return sources[ref.source].source.utterances[ref.target].language
+
+
+def load_sample(
+    sources: Sequence[SampleSource], ref: SampleRef, durations: DurationDraw | None = None
+) -> GptSample:
+    """Return the sample that ``ref`` names; ``durations`` decide what is asked of it."""
     source = sources[ref.source]
     prompt = source.store.get(ref.prompt)
+    codes = source.store.get(ref.target).codes.astype(np.int64)
+    base_text_ids = source.base_text_ids.get(ref.target)
     return GptSample(
         text_ids=source.text_ids[ref.target].astype(np.int64),
-        codes=source.store.get(ref.target).codes.astype(np.int64),
+        codes=codes,
         latents=prompt.latents.astype(np.float32),
         emotion=prompt.emotion.astype(np.float32),
+        language=languages_of_ref(sources, ref),
+        asked_codes=None if durations is None else durations.asked(ref.target, len(codes)),
+        base_text_ids=None if base_text_ids is None else base_text_ids.astype(np.int64),
     )
 
 
@@ -338,6 +377,41 @@ def _weighted(source: SampleSource, seed: int, epoch: int, rng: np.random.Genera
         drawn = source.draw(_mixed(seed, epoch, int(whole)))
         chosen = rng.permutation(len(drawn))[: max(1, round(rest * len(drawn)))]
         pairs += [drawn[place] for place in sorted(chosen)]
+    return pairs
+
+
+def _balanced_order(
+    sources: Sequence[SampleSource], seed: int, epoch: int, total: int, temperature: float
+) -> list[SampleRef]:
+    """Return ``total`` samples, of each language as many as ``temperature`` gives it."""
+    rng = np.random.default_rng([seed, epoch])
+    drawn = [source.draw(_mixed(seed, epoch, 0)) for source in sources]
+    sizes = {
+        (index, language): count * source.source.spec.weight
+        for index, source in enumerate(sources)
+        for language, count in Counter(map(source.language_of, drawn[index])).items()
+    }
+    wanted = balanced_sizes(sizes, total, temperature)
+    refs = [
+        SampleRef(index, pair.target, pair.prompt)
+        for (index, language), size in wanted.items()
+        for pair in _repeated(sources[index], language, size, seed, epoch, rng)
+    ]
+    return [refs[place] for place in rng.permutation(len(refs))]
+
+
+def _repeated(
+    source: SampleSource, language: str, size: int, seed: int, epoch: int, rng: np.random.Generator
+) -> list[Pair]:
+    """Return ``size`` pairs of ``language``: each target as often as another, or once more."""
+    pairs: list[Pair] = []
+    copy = 0
+    while len(pairs) < size:
+        drawn = source.draw(_mixed(seed, epoch, copy))
+        group = [pair for pair in drawn if source.language_of(pair) == language]
+        chosen = rng.permutation(len(group))[: size - len(pairs)]
+        pairs += [group[place] for place in sorted(chosen)]
+        copy += 1
     return pairs
 
 

@@ -2,7 +2,8 @@
 
 A checkpoint of ours is ``{"model": {name: tensor}, "header": {plain values}}``. The names and
 shapes are the published ones, so the published inference code loads it as it is; the header says
-what made it. A published file has no header and may be the bare mapping of tensors.
+what made it. A published file has no header and may be the bare mapping of tensors. A checkpoint of
+adapters holds what was trained alone, and its header says so: see :mod:`idiolect.models.adapter`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from idiolect.base.files import atomic_path
 from idiolect.base.log import get_logger
 from idiolect.text.tokenizer import START_ID, STOP_ID, UNKNOWN_ID, Tokenizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SHOWN_DIFFERENCES = 3
 SPACE_PIECE = "▁"
 LEFT_OUT_COST = 1000
@@ -40,6 +41,19 @@ Shapes = dict[str, tuple[int, ...]]
 
 TEXT_TABLES = ("text_embedding.weight", "text_head.weight", "text_head.bias")
 """The tensors with one row for each piece of the tokenizer, and one row more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterRecord:
+    """What adapters are, of a checkpoint that holds these only and no whole GPT."""
+
+    rank: int
+    alpha: float
+    """They count for ``alpha / rank``."""
+    base_sha256: str
+    """Of the file of weights that they were trained beside."""
+    base_path: str = ""
+    """Where it lay then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +81,8 @@ class CheckpointHeader:
     """The settings of the run that made it."""
     scores: dict[str, float] = field(default_factory=dict)
     licence: str = ""
+    adapter: AdapterRecord | None = None
+    """None when the weights are whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -175,6 +175,11 @@ class UnifiedVoice(nn.Module):
     def gradient_checkpointing(self, value: bool) -> None:
         self.gpt.gradient_checkpointing = value
 
+    def compile_blocks(self) -> None:
+        """Let torch.compile write kernels for each block, for rows of any length."""
+        for block in self.gpt.h:
+            block.compile(dynamic=True)
+
     def speaker_latents(self, features: Tensor, lens: Tensor | None = None) -> Tensor:
         """Return the latents ``[B, 32, D]`` of a prompt's ``features`` ``[B, T, F]``.
 
@@ -424,6 +429,8 @@ class _CausalAttention(nn.Module):
         return out
 
 
+# The lengths of a batch are plain numbers: compiled, it would be compiled for each anew.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _attend_within(q: Tensor, k: Tensor, v: Tensor, lens: Sequence[int]) -> Tensor:
     """Return causal attention within each sequence of ``lens``, ``[1, H, S, K]``, S together."""
     parts = zip(*(torch.split(x, list(lens), dim=2) for x in (q, k, v)), strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from idiolect.base.errors import CheckpointError
 from idiolect.base.files import read_json
+from idiolect.models.adapter import open_weights
 from idiolect.models.checkpoint import (
     Shapes,
     Weights,
-    load_checkpoint,
     load_tensors,
     load_weights,
     read_header,
@@ -48,20 +48,26 @@ CONDITIONER_KEYS = re.compile(
 
 
 def load_gpt(
-    path: Path, dims: GptDims, *, conditioners: bool = True, dropout: float = 0.0
+    path: Path,
+    dims: GptDims,
+    *,
+    bases: Sequence[Path] = (),
+    conditioners: bool = True,
+    dropout: float = 0.0,
 ) -> UnifiedVoice:
     """Return the GPT in ``path``, published or ours, on the CPU.
 
     Args:
         path: The file.
         dims: Of the base; the numbers of rows are taken from the tensors instead.
+        bases: Files of weights that adapters in ``path`` may have been trained beside.
         conditioners: Whether the conditioners and the emotion branch are wanted.
         dropout: Of the transformer, while training.
 
     Raises:
         CheckpointError: The file cannot be read, or does not fit ``dims``.
     """
-    weights = gpt_weights(load_checkpoint(path)[0], conditioners=conditioners)
+    weights = gpt_weights(open_weights(path, bases=bases)[0], conditioners=conditioners)
     dims = gpt_dims_of(shapes_of(weights), dims)
     return _materialize(
         lambda: UnifiedVoice(dims, conditioners=conditioners, dropout=dropout), weights, path

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from idiolect.base.progress import track
+from idiolect.listening.spelling import spelling, to_rows
 from idiolect.nano.codec import Ear, Features
-from idiolect.nano.spelling import spelling, to_rows
 from idiolect.nano.stage import device_at_hand, halved
 from idiolect.text.extend_bpe import WORD_MARK
 from idiolect.text.tokenizer import Tokenizer

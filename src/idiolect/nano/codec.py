@@ -28,12 +28,13 @@ from torch.nn.utils.rnn import pad_sequence
 from idiolect.base.files import atomic_path, read_json, write_json
 from idiolect.base.hashes import sha256_file, sha256_text
 from idiolect.base.progress import track
+from idiolect.listening.recogniser import WEIGHTS_FILE, Recogniser
+from idiolect.listening.swift import hidden_states, run_layer
 from idiolect.models.checkpoint import Weights, load_tensors, load_weights, save_tensors
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.config import CodecDims
 from idiolect.models.published import BASE_ROLES, CODEC_FILE, SEMANTIC_DIR
-from idiolect.nano.encoder import WEIGHTS_FILE, write_safetensors
-from idiolect.nano.recogniser import Recogniser
+from idiolect.nano.encoder import write_safetensors
 from idiolect.nano.sizes import READ_LAYER, base_config
 from idiolect.nano.sounds import Sounds, open_sounds
 from idiolect.nano.stage import (
@@ -46,7 +47,6 @@ from idiolect.nano.stage import (
     step_generator,
     weights_to_begin_with,
 )
-from idiolect.nano.swift import hidden_states, run_layer
 
 STATS_FILE = BASE_ROLES["stats"]
 REPORT_FILE = "report.json"

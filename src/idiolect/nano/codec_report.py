@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from idiolect.audio.resample import resample_22k_to_16k
+from idiolect.listening.recogniser import BATCH_CLIPS, Recogniser, heard_errors
+from idiolect.listening.scores import LetterErrors
 from idiolect.models.checkpoint import load_tensors, load_weights
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.config import CodecDims
 from idiolect.models.published import CODEC_FILE, SEMANTIC_DIR
 from idiolect.nano.clips import Clips, open_clips
 from idiolect.nano.codec import STATS_FILE, Ear, decode
-from idiolect.nano.recogniser import BATCH_CLIPS, Recogniser, heard_errors
-from idiolect.nano.scores import LetterErrors
 from idiolect.nano.sounds import add_noise
 
 NOISE_DB = -40.0

@@ -23,12 +23,12 @@ from idiolect.base.errors import EXIT_INTERRUPTED, DataError, UserError
 from idiolect.base.files import read_json, read_jsonl, write_json
 from idiolect.base.guard import check_output, files_of
 from idiolect.base.hashes import sha256_text
-from idiolect.base.places import SHIPPED_DIR
 from idiolect.base.snapshot import BaseSnapshot
 from idiolect.base.units import format_duration
 from idiolect.data.manifest import read_manifest, write_manifest
 from idiolect.data.split import validation_path
-from idiolect.models.published import CACHE_DIR, SEMANTIC_DIR, locate_base
+from idiolect.listening.named import own_listener
+from idiolect.models.published import locate_base
 from idiolect.nano.demo_corpus import copy_corpus
 from idiolect.nano.demo_speech import (
     PROMPT_KEY,
@@ -61,8 +61,6 @@ from idiolect.nano.demo_steps import (
     speaking_steps,
     training_steps,
 )
-from idiolect.nano.encoder import HEAD_FILE
-from idiolect.nano.listeners import Listener, OwnListener
 from idiolect.registry.entry import checkpoint_name
 from idiolect.registry.install import InstallConfig, install_model
 from idiolect.registry.store import BASE_NAME
@@ -296,15 +294,8 @@ def _hear(
     tts = IndexTTS2(base / "config.yaml", base, models_dir=folder / MODELS)
     spoken = folder / SPOKEN
     speak_all(tts, speakers, lines, spoken, made_of=log.fingerprint, seed=config.seed)
-    listener = own_listener(base)
+    listener = own_listener(locate_base(base).semantic_dir)
     return collect(speakers, lines, spoken, listener), listener.name if listener else None
-
-
-def own_listener(base: Path) -> Listener | None:
-    """Return nano's own recogniser, of the base or of the package; None where neither has it."""
-    folders = [locate_base(base).semantic_dir, SHIPPED_DIR / CACHE_DIR / SEMANTIC_DIR]
-    taught = [folder for folder in folders if (folder / HEAD_FILE).is_file()]
-    return OwnListener(taught[0]) if taught else None
 
 
 def _curve_speakers(config: DemoConfig, folder: Path) -> list[Speaker]:

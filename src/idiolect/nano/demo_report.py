@@ -36,10 +36,10 @@ from idiolect.base.page import (
 )
 from idiolect.base.units import SAMPLE_RATE, format_bytes, format_duration
 from idiolect.data.language_names import NAMES
+from idiolect.listening.scores import LetterErrors
 from idiolect.nano.demo import REPORT, SCORES, DemoResult
 from idiolect.nano.demo_speech import REFERENCE, Line, Reading
 from idiolect.nano.demo_steps import BASE, DATA, MODELS, NAME, RUN, SPOKEN, TOKENIZER, TUNED
-from idiolect.nano.scores import LetterErrors
 from idiolect.registry.store import BASE_NAME
 from idiolect.training.metrics import METRICS_FILE
 

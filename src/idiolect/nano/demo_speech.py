@@ -18,8 +18,8 @@ from idiolect.base.files import read_json, write_json, write_text
 from idiolect.base.progress import track
 from idiolect.base.units import SEMANTIC_SAMPLE_RATE
 from idiolect.data.manifest import Utterance, read_manifest
-from idiolect.nano.listeners import Listener
-from idiolect.nano.scores import LetterErrors, letter_errors
+from idiolect.listening.listeners import Listener
+from idiolect.listening.scores import LetterErrors, letter_errors
 
 if TYPE_CHECKING:
     from idiolect.synthesis.pipeline import IndexTTS2

@@ -184,7 +184,7 @@ def training_steps(config: DemoConfig) -> Iterator[Step]:
             *("--learning-rate", f"{config.learning_rate:g}"),
             *("--dropout", f"{config.dropout:g}", "--code-noise", f"{config.code_noise:g}"),
             *("--text-loss-weight", f"{config.text_loss_weight:g}"),
-            *("--keep", str(KEPT), "--seed", str(config.seed)),
+            *("--keep", str(KEPT), "--seed", str(config.seed), "--probe-sentences", "0"),
         ),
         product=TUNED,
     )

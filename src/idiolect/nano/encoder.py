@@ -26,11 +26,13 @@ from torch import Tensor, nn
 
 from idiolect.audio.fbank import N_BANDS, STACK
 from idiolect.base.files import atomic_path, write_json
+from idiolect.listening.recogniser import ALPHABET_FILE, HEAD_FILE, WEIGHTS_FILE
+from idiolect.listening.spelling import ALPHABET, spelling, to_rows
+from idiolect.listening.swift import hidden_states
 from idiolect.models.checkpoint import Weights, load_weights
 from idiolect.models.published import SEMANTIC_DIR
 from idiolect.nano.sizes import PREPROCESSOR_CONFIG, READ_LAYER, SEMANTIC_CONFIG
 from idiolect.nano.sounds import Batches, Sounds, open_sounds
-from idiolect.nano.spelling import ALPHABET, spelling, to_rows
 from idiolect.nano.stage import (
     Ahead,
     Pace,
@@ -41,11 +43,7 @@ from idiolect.nano.stage import (
     step_generator,
     weights_to_begin_with,
 )
-from idiolect.nano.swift import hidden_states
 
-WEIGHTS_FILE = "model.safetensors"
-HEAD_FILE = "ctc_head.safetensors"
-ALPHABET_FILE = "ctc_alphabet.json"
 CLIP_NORM = 1.0
 SKETCH_BANDS = 16
 """Few: the shape of a sound, and little of the voice that makes it."""

@@ -19,13 +19,13 @@ from idiolect.audio.fbank import speaker_fbank
 from idiolect.audio.resample import resample_22k_to_16k
 from idiolect.base.progress import track
 from idiolect.base.units import SAMPLE_RATE, code_frames_to_mel_frames
+from idiolect.listening.recogniser import Recogniser, heard_errors
+from idiolect.listening.scores import LetterErrors, cosine, mel_cepstral_distortion
 from idiolect.models.s2mel import S2Mel
 from idiolect.models.speaker import CampPlus
 from idiolect.models.vocoder import BigVgan
 from idiolect.nano.clips import Clips
 from idiolect.nano.flow_data import FlowData
-from idiolect.nano.recogniser import Recogniser, heard_errors
-from idiolect.nano.scores import LetterErrors, cosine, mel_cepstral_distortion
 
 TRUE, VOCODED, COPIED = "true", "vocoded", "copied"
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from idiolect.listening.swift import attention_gradients
 from idiolect.models.s2mel import (
     RMS_EPS,
     ROPE_BASE,
@@ -23,7 +24,6 @@ from idiolect.models.s2mel import (
     FeedForward,
     Transformer,
 )
-from idiolect.nano.swift import attention_gradients
 
 
 def run_transformer(network: Transformer, x: Tensor, time: Tensor, mask: Tensor | None) -> Tensor:

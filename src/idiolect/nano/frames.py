@@ -18,13 +18,13 @@ from idiolect.audio.resample import resample_22k_to_16k
 from idiolect.base.files import atomic_path, read_json, write_json
 from idiolect.base.hashes import sha256_file, sha256_text
 from idiolect.base.progress import track
+from idiolect.listening.swift import hidden_states
 from idiolect.models.checkpoint import weights_digest
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.semantic import SemanticEncoder
 from idiolect.nano.clips import Clips
 from idiolect.nano.sounds import Sounds
 from idiolect.nano.stage import device_at_hand
-from idiolect.nano.swift import hidden_states
 
 BATCH_CLIPS = 16
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from idiolect.base.files import read_json
+from idiolect.listening.recogniser import WEIGHTS_FILE
 from idiolect.models.checkpoint import load_tensors, load_weights
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.config import CodecDims
@@ -14,7 +15,6 @@ from idiolect.models.published import CODEC_FILE, SEMANTIC_DIR, SPEAKER_FILE
 from idiolect.models.semantic import SemanticEncoder, semantic_state
 from idiolect.models.speaker import CampPlus
 from idiolect.nano.codec import STATS_FILE
-from idiolect.nano.encoder import WEIGHTS_FILE
 from idiolect.nano.sizes import READ_LAYER, base_config
 
 

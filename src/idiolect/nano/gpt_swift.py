@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from idiolect.listening.swift import attention_gradients
 from idiolect.models.gpt import Before, UnifiedVoice
-from idiolect.nano.swift import attention_gradients
 
 
 def speed_up(gpt: UnifiedVoice) -> None:

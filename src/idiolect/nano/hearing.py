@@ -24,21 +24,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from idiolect.base.files import copy_file
 from idiolect.data.manifest import read_manifest
+from idiolect.listening.recogniser import ALPHABET_FILE, HEAD_FILE, WEIGHTS_FILE
+from idiolect.listening.spelling import spelling, to_rows
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.published import SEMANTIC_DIR
 from idiolect.nano.codec import CodecConfig, Ear, Features, decode, open_features
-from idiolect.nano.encoder import (
-    ALPHABET_FILE,
-    CLIP_NORM,
-    HEAD_FILE,
-    WEIGHTS_FILE,
-    ctc_loss,
-    write_safetensors,
-)
+from idiolect.nano.encoder import CLIP_NORM, ctc_loss, write_safetensors
 from idiolect.nano.flow_data import Ragged
 from idiolect.nano.frozen import frozen_codec
 from idiolect.nano.sounds import Batches
-from idiolect.nano.spelling import spelling, to_rows
 from idiolect.nano.stage import (
     Ahead,
     Pace,

@@ -11,8 +11,8 @@ voice     What is said is nearer to its prompt than to nine other voices, for 80
           by nano's speaker encoder and by the published one.
 ========  ==================================================================================
 
-Measures are defined in :mod:`idiolect.nano.scores`. Recognisers of other authors come from
-:mod:`idiolect.nano.listeners`; nano's own is :mod:`idiolect.nano.recogniser`.
+Measures are defined in :mod:`idiolect.listening.scores`. Recognisers of other authors come from
+:mod:`idiolect.listening.listeners`; nano's own is :mod:`idiolect.nano.recogniser`.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from idiolect.base.log import get_logger
 from idiolect.base.progress import track
 from idiolect.base.units import SAMPLE_RATE, code_frames_to_mel_frames
 from idiolect.data.manifest import Utterance, read_manifest
-from idiolect.models.speaker import CampPlus
-from idiolect.nano.listeners import (
+from idiolect.listening.listeners import (
     Listener,
     OwnListener,
     errors_of,
     knowing,
     read_16k,
 )
-from idiolect.nano.scores import cosine, mel_cepstral_distortion
+from idiolect.listening.scores import cosine, mel_cepstral_distortion
+from idiolect.models.speaker import CampPlus
 from idiolect.nano.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.base.files import read_json
+from idiolect.listening.listeners import Listener, hear_file, knowing
+from idiolect.listening.scores import LetterErrors
 from idiolect.nano.demo import SCORES
 from idiolect.nano.demo_steps import NAME
-from idiolect.nano.listeners import Listener, hear_file, knowing
-from idiolect.nano.scores import LetterErrors
 from idiolect.nano.verdict import Verdict
 from idiolect.registry.store import BASE_NAME
 

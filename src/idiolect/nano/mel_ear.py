@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from idiolect.audio.fbank import FRAME_HOP, FRAME_LENGTH, N_BANDS, STACK, VARIANCE_FLOOR
 from idiolect.base.units import SEMANTIC_SAMPLE_RATE
+from idiolect.listening.swift import hidden_states
 from idiolect.models.checkpoint import load_tensors
 from idiolect.models.published import SEMANTIC_DIR
 from idiolect.nano.codec import STATS_FILE, Ear, heard_loss
@@ -27,7 +28,6 @@ from idiolect.nano.flow_data import Ragged
 from idiolect.nano.frozen import frozen_encoder
 from idiolect.nano.sizes import READ_LAYER, base_config
 from idiolect.nano.sounds import Sounds
-from idiolect.nano.swift import hidden_states
 
 FITTED_CLIPS = 400
 RIDGE = 1e-3

@@ -28,6 +28,8 @@ from idiolect.base.files import copy_file, write_json, write_text
 from idiolect.base.guard import check_output, files_of, making_base
 from idiolect.base.hashes import sha256_file
 from idiolect.base.units import format_bytes
+from idiolect.listening.recogniser import ALPHABET_FILE, HEAD_FILE, WEIGHTS_FILE, WORDS_FILE
+from idiolect.listening.spelling import spelling
 from idiolect.models.checkpoint import load_tensors, save_tensors
 from idiolect.models.download import SUMS_FILE, read_sums
 from idiolect.models.loading import (
@@ -54,7 +56,7 @@ from idiolect.models.terms import NANO_NAME
 from idiolect.nano.card import base_card
 from idiolect.nano.clips import open_clips
 from idiolect.nano.emotions import emotion_matrices
-from idiolect.nano.encoder import ALPHABET_FILE, HEAD_FILE, WEIGHTS_FILE, write_safetensors
+from idiolect.nano.encoder import write_safetensors
 from idiolect.nano.folders import (
     CACHE_DIR_OF_RUN,
     CODEC_DIR,
@@ -68,9 +70,7 @@ from idiolect.nano.folders import (
     VOICE_DIR,
 )
 from idiolect.nano.frozen import frozen_encoder, frozen_speaker
-from idiolect.nano.recogniser import WORDS_FILE
 from idiolect.nano.sizes import CONFIG, VOCODER_CONFIG, base_config
-from idiolect.nano.spelling import spelling
 from idiolect.nano.texts import LANGUAGES, word_counts
 from idiolect.nano.vocoder import GENERATOR_FILE
 from idiolect.text.tokenizer import Tokenizer

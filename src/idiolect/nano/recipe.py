@@ -19,6 +19,7 @@ from idiolect.base.errors import ConfigError, did_you_mean
 from idiolect.base.guard import check_output
 from idiolect.base.hashes import sha256_file, sha256_text
 from idiolect.base.log import get_logger
+from idiolect.listening.recogniser import WEIGHTS_FILE
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.loading import load_gpt
 from idiolect.models.published import BASE_ROLES, SEMANTIC_DIR
@@ -30,7 +31,7 @@ from idiolect.nano.copies import Copier, copied_features
 from idiolect.nano.corpus import make_corpus
 from idiolect.nano.corpus_plan import PRESETS as CORPUS_PRESETS
 from idiolect.nano.corpus_plan import CorpusPlan
-from idiolect.nano.encoder import WEIGHTS_FILE, EncoderConfig, train_encoder
+from idiolect.nano.encoder import EncoderConfig, train_encoder
 from idiolect.nano.flow import FlowConfig, load_flow, train_flow
 from idiolect.nano.flow_data import FlowData, clip_latents, clip_styles, flow_data, keep_ragged
 from idiolect.nano.folders import (

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from idiolect.base.progress import track
 from idiolect.data.manifest import Utterance
-from idiolect.nano.listeners import Listener, errors_of
-from idiolect.nano.scores import LetterErrors
+from idiolect.listening.listeners import Listener, errors_of
+from idiolect.listening.scores import LetterErrors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

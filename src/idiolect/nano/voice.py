@@ -52,7 +52,7 @@ from idiolect.training.loss import (
     mean_loss,
     with_noisy_codes,
 )
-from idiolect.training.step import make_optimizer
+from idiolect.training.optimizer import make_optimizer
 
 GPT_FILE = "gpt.pth"
 AVERAGE_DECAY = 0.998

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from idiolect.listening.recogniser import Recogniser, heard_errors
+from idiolect.listening.scores import LetterErrors
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.nano.codec import Ear, decode
-from idiolect.nano.recogniser import Recogniser, heard_errors
-from idiolect.nano.scores import LetterErrors
 from idiolect.synthesis.sampling import SamplingSettings, generate
 from idiolect.text.tokenizer import Tokenizer
 

@@ -22,7 +22,9 @@ from idiolect.base.log import get_logger
 from idiolect.base.places import MODELS_DIR_NAME, BasePlace
 from idiolect.base.snapshot import BaseSnapshot
 from idiolect.base.units import format_bytes
+from idiolect.models.adapter import open_weights, read_outline
 from idiolect.models.checkpoint import (
+    FORMAT_VERSION,
     CheckpointHeader,
     CheckpointOutline,
     Shapes,
@@ -52,6 +54,7 @@ from idiolect.registry.entry import (
     with_header,
     write_entry,
 )
+from idiolect.registry.gate import check_gate
 from idiolect.registry.store import BASE_NAME, check_pair, rebuild_index, verify_model
 from idiolect.text.tokenizer import Tokenizer
 
@@ -84,6 +87,9 @@ class InstallConfig(BasePlace):
     blend: float = 1.0
     """How far the weights go from those of the base to the trained ones: 1 is all the way. At 0.5 a
     small model keeps what its base could, and loses what it learnt by heart."""
+    gate: float | None = None
+    """Refuse a model that lost more points of letters than this in a language that was heard before
+    the training and after it; without it, more than 3 are warned of."""
     config: Path | None = None
     """The model's configuration; that of the base when left out."""
     language: tuple[str, ...] = ()
@@ -106,6 +112,12 @@ class InstallConfig(BasePlace):
                 where="--blend",
                 fix="give a number above 0, at most 1",
             )
+        if self.gate is not None and self.gate < 0:
+            raise ConfigError(
+                f"{self.gate:g} points cannot be lost",
+                where="--gate",
+                fix="give points of letters wrong, for example 3",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +128,8 @@ class InstallReport:
     files: tuple[Path, ...]
     """What was written, or would be; empty when the same model was already there."""
     base_sentence: str
+    kept_line: str = ""
+    """What each language lost or won in the training; empty when nobody listened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +139,7 @@ class InstallPlan:
     name: str
     folder: Path
     outline: CheckpointOutline
+    """Of the whole weights: adapters are merged with their base."""
     header: CheckpointHeader
     """That of the checkpoint, or one made for a checkpoint that has none."""
     tokenizer: Tokenizer
@@ -132,6 +147,8 @@ class InstallPlan:
     """Of the model's own configuration; None when that of the base serves."""
     base: BaseFiles | None
     source_sha256: str
+    kept_line: str
+    """What each language lost or won, of :func:`check_gate`."""
 
     @property
     def targets(self) -> tuple[Path, ...]:
@@ -147,14 +164,15 @@ def install_model(config: InstallConfig) -> InstallReport:
     Raises:
         CheckpointError: The checkpoint is damaged, or no GPT of this base.
         TokenizerError: The tokenizer belongs to another model; both hashes are shown.
-        RegistryError: The name is taken, or the disk is too small.
+        RegistryError: The name is taken, the disk is too small, or a language lost more than
+            the gate allows.
         GuardError: The output folder is a base, or the base changed meanwhile.
     """
     plan = plan_install(config)
     snapshot = BaseSnapshot.take(config.base) if is_base_dir(config.base.resolve()) else None
     installed = _installed(plan)
     if installed is not None and _is_same(installed, plan, config):
-        return InstallReport(entry=installed, files=(), base_sentence=_verdict(snapshot, config))
+        return _report(plan, installed, (), _verdict(snapshot, config))
     if not config.force:
         _check_free(plan, installed)
     entry = _entry(plan, config)
@@ -162,7 +180,15 @@ def install_model(config: InstallConfig) -> InstallReport:
         remove_left_over(plan.folder)
         entry = _write(plan, config, entry)
     files = (*plan.targets, entry_path(plan.folder, plan.name))
-    return InstallReport(entry=entry, files=files, base_sentence=_verdict(snapshot, config))
+    return _report(plan, entry, files, _verdict(snapshot, config))
+
+
+def _report(
+    plan: InstallPlan, entry: ModelEntry, files: tuple[Path, ...], base_sentence: str
+) -> InstallReport:
+    return InstallReport(
+        entry=entry, files=files, base_sentence=base_sentence, kept_line=plan.kept_line
+    )
 
 
 def plan_install(config: InstallConfig) -> InstallPlan:
@@ -173,9 +199,9 @@ def plan_install(config: InstallConfig) -> InstallPlan:
     """
     name = _model_name(config.output_name)
     check_output(config.output_dir / checkpoint_name(name))
-    outline = read_header(config.checkpoint)
     tokenizer = Tokenizer.load(config.tokenizer)
     base = _base_of(config)
+    outline = read_outline(config.checkpoint, bases=_gpts(base))
     _check_weights(outline.shapes, base, where=config.checkpoint)
     check_pair(outline, tokenizer, where=config.checkpoint)
     _check_disk(config.output_dir, outline.weight_bytes)
@@ -188,6 +214,12 @@ def plan_install(config: InstallConfig) -> InstallPlan:
     source_sha256 = sha256_file(config.checkpoint)
     if config.blend < 1:
         source_sha256 = sha256_text(f"{source_sha256} {config.blend}")
+    kept_line = check_gate(
+        outline.header.scores if outline.header else {},
+        gate=config.gate,
+        is_blended=config.blend < 1,
+        where=config.checkpoint,
+    )
     return InstallPlan(
         name=name,
         folder=config.output_dir,
@@ -197,6 +229,7 @@ def plan_install(config: InstallConfig) -> InstallPlan:
         config_values=_own_config(outline.shapes, base, config.config),
         base=base,
         source_sha256=source_sha256,
+        kept_line=kept_line,
     )
 
 
@@ -222,13 +255,18 @@ def _base_of(config: InstallConfig) -> BaseFiles | None:
         return None
 
 
+def _gpts(base: BaseFiles | None) -> list[Path]:
+    """Return what adapters may have been trained beside."""
+    return [] if base is None else [base.gpt]
+
+
 def _check_weights(shapes: Shapes, base: BaseFiles | None, *, where: Path) -> None:
     """Make sure that this is a whole GPT, and of the same sizes as that of the base."""
     if any(".lora_" in name for name in shapes):
         raise CheckpointError(
-            "these are LoRA weights beside their base",
+            "these are LoRA weights, and nothing says of which base",
             where=str(where),
-            fix="install the merged checkpoint of the run, best.pth or latest.pth",
+            fix="merge them with their base by the program that trained them",
         )
     wanted = read_header(base.gpt).shapes if base is not None else {ROW_TENSORS[0]: ()}
     found = {name: shape for name, shape in gpt_weights(shapes).items() if name not in ROW_TENSORS}
@@ -264,6 +302,7 @@ def _header(
         header = replace(header, base_name=mark.name)
     return replace(
         header,
+        format_version=FORMAT_VERSION,
         tokenizer_sha256=tokenizer.sha256,
         vocab_size=tokenizer.vocab_size,
         languages=config.language or header.languages,
@@ -363,7 +402,7 @@ def _weights(plan: InstallPlan, config: InstallConfig) -> Weights:
         Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (weights between two models
         of which one was trained from the other).
     """
-    trained = gpt_weights(load_checkpoint(config.checkpoint)[0])
+    trained = gpt_weights(open_weights(config.checkpoint, bases=_gpts(plan.base))[0])
     if config.blend == 1 or plan.base is None:
         return trained
     base = gpt_weights(load_checkpoint(plan.base.gpt)[0])

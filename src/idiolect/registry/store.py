@@ -15,6 +15,7 @@ from idiolect.base.config import to_mapping
 from idiolect.base.errors import RegistryError, TokenizerError, UserError, did_you_mean
 from idiolect.base.files import write_json
 from idiolect.base.hashes import sha256_file
+from idiolect.models.adapter import read_outline
 from idiolect.models.checkpoint import CheckpointHeader, CheckpointOutline, read_header
 from idiolect.models.config import BaseConfig, read_base_config
 from idiolect.models.memory import model_bytes
@@ -70,7 +71,7 @@ def base_entry(base: BaseFiles) -> ModelEntry:
     return ModelEntry(
         name=BASE_NAME,
         description="the published base" if base.config.mark is None else base.config.mark.name,
-        languages=_base_languages(base),
+        languages=languages_of_base(base),
         checkpoint=_record(base.gpt, base.gpt.parent),
         tokenizer=_record(base.tokenizer, base.tokenizer.parent),
         vocab_size=tokenizer.vocab_size,
@@ -98,7 +99,7 @@ def find_model(name: str | Path, model_dir: Path, base: BaseFiles | Path) -> Mod
     path = _resolve(str(name), Path(model_dir), files)
     if path.resolve() == files.gpt.resolve():
         return _base_model(files)
-    outline = read_header(path)
+    outline = read_outline(path, bases=[files.gpt])
     tokenizer = _tokenizer_of(path, outline, files)
     config_path = path.parent / config_name(name_of(path))
     entry = _entry_of(path, outline)
@@ -156,7 +157,7 @@ def _describe(path: Path, base: BaseFiles | None) -> ModelEntry:
     """Never raises for a bad file: one must not hide the others."""
     bare = ModelEntry(name=name_of(path), checkpoint=_record(path, path.parent))
     try:
-        outline = read_header(path)
+        outline = read_outline(path, bases=[base.gpt] if base is not None else [])
         entry = _entry_of(path, outline) or _detected(bare, outline)
         tokenizer = _tokenizer_of(path, outline, base)
     except UserError as error:
@@ -240,12 +241,13 @@ def _base_model(files: BaseFiles) -> ModelFiles:
         tokenizer=files.tokenizer,
         config=files.config,
         base=files,
-        languages=_base_languages(files),
+        languages=languages_of_base(files),
         header=None,
     )
 
 
-def _base_languages(base: BaseFiles) -> tuple[str, ...]:
+def languages_of_base(base: BaseFiles) -> tuple[str, ...]:
+    """Return what ``base`` speaks: what it says of itself, or what the published one does."""
     mark = base.config.mark
     return mark.languages if mark is not None and mark.languages else BASE_LANGUAGES
 

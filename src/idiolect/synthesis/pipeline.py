@@ -32,6 +32,7 @@ from idiolect.synthesis.request import (
     SPEED_RANGE,
     LoadedModel,
     Request,
+    asked_codes,
     checked,
     checked_weights,
     sampling_settings,
@@ -106,13 +107,15 @@ class IndexTTS2:
 
     def _load(self, found: ModelFiles) -> LoadedModel:
         version = _version_of(found)
-        gpt = load_gpt(found.gpt, found.config.gpt).to(self.device).eval()
+        gpt = load_gpt(found.gpt, found.config.gpt, bases=[found.base.gpt])
+        gpt = gpt.to(self.device).eval()
         return LoadedModel(
             name=found.name,
             version=version,
             gpt=gpt.half() if self.half else gpt,
             tokenizer=Tokenizer.load(found.tokenizer),
             languages=found.languages,
+            knows_durations=_learnt_durations(found),
         )
 
     def infer(  # noqa: PLR0913, PLR0917 -- the published signature
@@ -135,6 +138,7 @@ class IndexTTS2:
         language: str | None = None,
         seed: int | None = None,
         speed: float = 1.0,
+        target_duration: float | None = None,
         **generation: float | bool | None,
     ) -> Path | tuple[int, NDArray[np.int16]] | Iterator[Tensor]:
         """Speak ``text`` in the voice of ``spk_audio_prompt``.
@@ -157,6 +161,9 @@ class IndexTTS2:
             language: Code of the language of ``text``; when None, that of the model if it has one.
             seed: Same seed, same sound; drawn when None.
             speed: 0.5…2; the sound is asked to be so much shorter.
+            target_duration: Seconds that the whole should last, silences included; the model is
+                asked for, and comes near to it. Only for models that learnt durations. At another
+                speed it still is how long one listens: at 2 twice as many codes are asked for.
             **generation: Fields of :class:`~idiolect.synthesis.sampling.SamplingSettings`; and as
                 the published call has them ``max_mel_tokens`` for ``max_codes``, and
                 ``typical_sampling``. What is not given is as the base says, or as published.
@@ -166,7 +173,8 @@ class IndexTTS2:
             [1, n] in ±32767, each followed by its silence, when streaming.
 
         Raises:
-            SynthesisError: A setting is out of range or unknown, or the model spoke nothing.
+            SynthesisError: A setting is out of range or unknown, the model spoke nothing, or did
+                not learn durations and was asked for one.
             ConfigError: A setting of the sampling is out of range.
             DataError: A clip cannot be read.
             GuardError: ``output_path`` lies in a base folder.
@@ -174,6 +182,7 @@ class IndexTTS2:
         model = self._model
         if output_path is not None:
             check_output(Path(output_path))
+        duration = model.duration_of(target_duration, interval_silence, speed)
         weights = self._weights(emo_vector, emo_text or text, use_emo_text=use_emo_text)
         request = Request(
             prompt=Path(spk_audio_prompt),
@@ -193,6 +202,7 @@ class IndexTTS2:
             quick_tokens=more_segment_before,
             seed=secrets.randbits(31) if seed is None else int(checked("seed", seed, SEED_RANGE)),
             speed=checked("speed", speed, SPEED_RANGE),
+            duration=duration,
             sampling=sampling_settings({**self.files.config.generation, **generation}),
         )
         if verbose:
@@ -217,11 +227,14 @@ class IndexTTS2:
     def _waves(self, model: LoadedModel, request: Request) -> Iterator[Tensor]:
         """Yield the wave [1, n] in ±32767 of each segment that has sound."""
         segments = segments_of(model, request)
+        asked = asked_codes(model, request, segments)
         prompt = self.stack.prompt(request.prompt)
         generator = torch.Generator(self.device).manual_seed(request.seed)
-        prefix = self._prefix(model, prompt, request, generator)
+        conditions = self._conditions(model, prompt, request, generator)
         heard = False
-        for text_ids in track(segments, "speaking", unit="segments"):
+        todo = list(zip(segments, asked, strict=True))
+        for text_ids, num_codes in track(todo, "speaking", unit="segments"):
+            prefix = model.prefix(*conditions, num_codes)
             wave = self._segment(model, prompt, prefix, text_ids, request, generator)
             if wave is None:
                 get_logger().warning("one segment came out empty and was left out")
@@ -236,16 +249,16 @@ class IndexTTS2:
             )
 
     @torch.inference_mode()
-    def _prefix(
+    def _conditions(
         self,
         model: LoadedModel,
         prompt: PromptFeatures,
         request: Request,
         generator: torch.Generator,
-    ) -> Tensor:
-        """Return the rows [1, 34, D] that stand before the text of every segment."""
+    ) -> tuple[Tensor, Tensor]:
+        """Return the latents [1, 32, D] and the emotion [1, D], the same for every segment."""
         latents = model.gpt.speaker_latents(prompt.features.to(_dtype(model.gpt)))
-        return model.gpt.prefix(latents, self._emotion(model, prompt, request, generator))
+        return latents, self._emotion(model, prompt, request, generator)
 
     def _emotion(
         self,
@@ -310,6 +323,10 @@ def choose_device(device: str | torch.device | None) -> torch.device:
 
 def _version_of(found: ModelFiles) -> tuple[Path, int]:
     return found.gpt, found.gpt.stat().st_mtime_ns
+
+
+def _learnt_durations(found: ModelFiles) -> bool:
+    return found.header is not None and bool(found.header.settings.get("duration_control"))
 
 
 def _dtype(gpt: UnifiedVoice) -> torch.dtype:

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from idiolect.base.errors import SynthesisError, did_you_mean
 from idiolect.base.log import get_logger
 from idiolect.models.emotion import EMOTIONS
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.registry.store import BASE_LANGUAGES
+from idiolect.synthesis.durations import TargetDuration
 from idiolect.synthesis.sampling import SamplingSettings
 from idiolect.text.segments import split_segments
 from idiolect.text.tokenizer import Tokenizer
@@ -36,6 +40,42 @@ class LoadedModel:
     gpt: UnifiedVoice
     tokenizer: Tokenizer
     languages: tuple[str, ...]
+    knows_durations: bool = False
+    """Whether it was trained with ``--duration-control``."""
+
+    def duration_of(
+        self, total_sec: float | None, interval_ms: int, speed: float
+    ) -> TargetDuration | None:
+        """Return what is asked of a request that should last ``total_sec``; None leaves it free.
+
+        Raises:
+            SynthesisError: The model did not learn to keep to a duration, or it is no duration.
+        """
+        if total_sec is None:
+            return None
+        if not self.knows_durations:
+            raise SynthesisError(
+                f"{self.name} did not learn to keep to a duration",
+                where="target_duration",
+                fix="--speed changes the length of any model; training with --duration-control "
+                "teaches durations",
+            )
+        return TargetDuration(total_sec=total_sec, pause_sec=interval_ms / 1000, speed=speed)
+
+    @torch.inference_mode()
+    def prefix(self, latents: Tensor, emotion: Tensor, num_codes: int | None) -> Tensor:
+        """Return the rows ``[1, 34, D]`` before the text of a segment that should have
+        ``num_codes``.
+
+        None leaves the duration free. A model that learnt durations knows that by another row
+        than others do: the one that it saw whenever nothing was asked in training.
+        """
+        if num_codes is not None:
+            return self.gpt.prefix(latents, emotion, self.gpt.requested_duration(num_codes))
+        if not self.knows_durations:
+            return self.gpt.prefix(latents, emotion)
+        nothing = torch.zeros(1, dtype=torch.int64, device=latents.device)
+        return self.gpt.prefix(latents, emotion, self.gpt.duration_rows(nothing, nothing == 0))
 
     def language_of(self, asked: str | None) -> str | None:
         """Return the language of a request's text; None is the published choice by characters.
@@ -68,6 +108,7 @@ class Request:
     quick_tokens: int
     seed: int
     speed: float
+    duration: TargetDuration | None
     sampling: SamplingSettings
 
 
@@ -93,6 +134,21 @@ def segments_of(model: LoadedModel, request: Request) -> list[list[int]]:
             unknown,
         )
     return segments
+
+
+def asked_codes(
+    model: LoadedModel, request: Request, segments: Sequence[Sequence[int]]
+) -> Sequence[int | None]:
+    """Return how many codes each segment is asked for; None where it may be as long as it likes.
+
+    Raises:
+        SynthesisError: The duration that is asked for cannot be had.
+    """
+    if request.duration is None:
+        return [None] * len(segments)
+    # The stop is one of the codes that sampling counts.
+    most = min(model.gpt.dims.max_code_len - 1, request.sampling.max_codes - 1)
+    return request.duration.asked_codes(segments, most=most)
 
 
 def sampling_settings(generation: dict[str, float | bool | None]) -> SamplingSettings:

@@ -178,6 +178,9 @@ class TrainConfig:
     """Multiply float32 matrices in TF32 on a GPU that has it: faster, 10 bits of mantissa."""
     compile: bool = False
     """Let torch.compile write kernels for the blocks: a minute more at first, then faster."""
+    fsdp: bool = False
+    """Give each of several processes a part of the weights and of the optimizer, for models that
+    do not fit whole."""
     gradient_checkpointing: bool = False
     """Compute activations again instead of keeping them: less memory, a third more time."""
 
@@ -214,8 +217,8 @@ class TrainConfig:
     """Checkpoint or folder of a run to go on with (every setting is restored), or auto."""
     seed: int = 1234
     """Same seed, data and settings: same run."""
-    num_workers: int = 0
-    """Processes that assemble batches ahead; 0 is none."""
+    num_workers: int = 1
+    """Threads that assemble batches ahead; 0 is none."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; CUDA_VISIBLE_DEVICES picks one of several."""
     feature_batch: int = 8

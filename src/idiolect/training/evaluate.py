@@ -1,26 +1,41 @@
-"""Measuring a model: no chance in it, and a mean over all tokens."""
+"""Measuring a model: no chance in it, and a mean over all tokens, of all processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
+from accelerate import Accelerator
+from torch import nn
 
 from idiolect.data.batches import GptBatch
-from idiolect.training.loss import LossWeights, TrainableGpt, count_labels
-from idiolect.training.metrics import Meter, Scores
+from idiolect.training.loss import LabelCounts
+from idiolect.training.metrics import LanguageMeters
 
 
 @torch.no_grad()
 def evaluate(
-    model: TrainableGpt, batches: Iterable[GptBatch], weights: LossWeights, device: torch.device
-) -> Scores:
-    """Return the means over all tokens of ``batches``; ``model`` drops nothing meanwhile."""
+    model: nn.Module,
+    languages: Iterable[tuple[str, Sequence[GptBatch], LabelCounts]],
+    accelerator: Accelerator,
+) -> LanguageMeters:
+    """Return the sums over the tokens of each language; ``model`` drops nothing meanwhile.
+
+    Args:
+        model: Whose forward pass is the loss of a batch.
+        languages: Of :meth:`idiolect.training.feed.Feed.validation`.
+        accelerator: Of the process.
+    """
     was_training = model.training
     model.eval()
-    meter = Meter()
-    for batch in batches:
-        text_sum, code_sum, num_correct = model(batch.to(device))
-        meter.add(text_sum.item(), code_sum.item(), int(num_correct), count_labels([batch]))
+    meters = LanguageMeters()
+    for language, batches, counts in languages:
+        totals = torch.zeros(3, dtype=torch.float64, device=accelerator.device)
+        for batch in batches:
+            with accelerator.autocast():
+                sums = model(batch.to(accelerator.device))
+            totals += torch.stack([sums.text, sums.codes, sums.correct]).double()
+        text_sum, code_sum, num_correct = accelerator.reduce(totals).tolist()
+        meters.add(language, text_sum, code_sum, int(num_correct), counts)
     model.train(was_training)
-    return meter.scores(weights)
+    return meters

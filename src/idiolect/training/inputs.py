@@ -13,6 +13,7 @@ from idiolect.base.files import write_jsonl
 from idiolect.base.guard import check_output
 from idiolect.base.log import get_logger
 from idiolect.base.snapshot import BaseSnapshot
+from idiolect.data.base_texts import check_judged, with_base_texts
 from idiolect.data.extraction import FeatureConfig, extract_manifests
 from idiolect.data.extractor import Extractor
 from idiolect.data.features import FEATURES_DIR, FeatureStore
@@ -31,6 +32,7 @@ from idiolect.data.samples import (
 from idiolect.models.config import GptDims
 from idiolect.models.published import BaseFiles
 from idiolect.text.tokenizer import Tokenizer
+from idiolect.training.base_kl import base_languages
 from idiolect.training.config import TrainConfig
 
 MANY_UNKNOWN = 0.001
@@ -47,6 +49,11 @@ class Inputs:
     tokenizer: Tokenizer
     train: list[Source]
     val: list[Source]
+
+    @property
+    def base_tokenizer(self) -> Tokenizer:
+        """The tokenizer that the base was trained with."""
+        return Tokenizer.load(self.files.tokenizer)
 
     @property
     def manifests(self) -> list[Path]:
@@ -112,6 +119,8 @@ def prepare_data(
     encoded = [encode_source(source, inputs.tokenizer, dims) for source in _all_of(inputs)]
     check_left_out(encoded, allow_skips=config.allow_skips)
     _tell_unknown(encoded, inputs.tokenizer)
+    if config.base_kl:
+        encoded = _judged_by_base(encoded, inputs, dims, config)
     stores = _extract([e.source for e in encoded], inputs.files, config, device)
     samples = [add_features(e, stores[e.source.manifest], dims) for e in encoded]
     write_jsonl(report, (line for source in samples for line in _left_out_lines(source)))
@@ -127,6 +136,19 @@ def prepare_data(
                 fix=f"see why in {report}, or leave the manifest out",
             )
     return TrainingData(train=train, val=val, left_out=dict(reasons))
+
+
+def _judged_by_base(
+    sources: Sequence[EncodedSource], inputs: Inputs, dims: GptDims, config: TrainConfig
+) -> list[EncodedSource]:
+    """Return ``sources`` with the texts of the training ones that the base is to judge."""
+    languages, count = base_languages(config, inputs.files), len(inputs.train)
+    judged = [
+        with_base_texts(source, inputs.base_tokenizer, languages, dims)
+        for source in sources[:count]
+    ]
+    check_judged(judged, languages)
+    return [*judged, *sources[count:]]
 
 
 def _all_of(inputs: Inputs) -> list[Source]:

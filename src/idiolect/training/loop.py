@@ -10,15 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+import torch
 from accelerate import Accelerator
+from torch import nn
 from torch.optim import Optimizer
 
 from idiolect.base.log import get_logger
-from idiolect.training.loss import LossWeights, TrainableGpt
-from idiolect.training.metrics import MetricsLog
+from idiolect.training.feed import Feed, Waits
+from idiolect.training.loss import LossWeights
+from idiolect.training.metrics import MetricsLog, peak_memory_bytes
+from idiolect.training.rows import RowRates
 from idiolect.training.schedule import Schedule
 from idiolect.training.state import RunState
-from idiolect.training.step import StepBatches, StepReport, train_step
+from idiolect.training.step import OutOfRoomError, StepBatches, StepReport, train_step
 
 StepHook = Callable[[StepReport], None]
 StopAsked = Callable[[], bool]
@@ -33,15 +37,48 @@ class LoopSettings:
     weights: LossWeights
     grad_clip: float
     seed: int
+    rows: RowRates | None = None
+
+
+class Room:
+    """How many tokens the device has room for in a pass; less once it ran out of memory."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._tokens = feed.tokens_per_pass
+
+    def fitted(self, data: StepBatches) -> StepBatches:
+        """Return ``data`` in passes that fit."""
+        is_as_made = self._tokens == self._feed.tokens_per_pass
+        return data if is_as_made else self._feed.recut(data, self._tokens)
+
+    def shrink(self, data: StepBatches, error: OutOfRoomError) -> None:
+        """Halve the room after ``error`` on a pass of ``data``, and say so.
+
+        Raises:
+            OutOfRoomError: One clip is too long, or processes wait for each other meanwhile.
+        """
+        largest = max(batch.row_len for batch in self.fitted(data).batches)
+        longest = max(max(batch.packed_lens or (0,)) for batch in data.batches)
+        if self._feed.share.count > 1 or largest <= longest:
+            raise error
+        self._tokens = max(1, min(self._tokens, largest) // 2)
+        torch.cuda.empty_cache()
+        get_logger().warning(
+            "%s: passes of %d tokens from here on; the steps stay what they were",
+            error.problem,
+            self._tokens,
+        )
 
 
 def train_steps(
-    model: TrainableGpt,
+    model: nn.Module,
     optimizer: Optimizer,
     steps: Iterable[StepBatches],
     accelerator: Accelerator,
     settings: LoopSettings,
     *,
+    room: Room,
     after_step: Sequence[StepHook],
     stop_asked: StopAsked,
 ) -> None:
@@ -50,31 +87,49 @@ def train_steps(
     Args:
         model: Updated in place.
         optimizer: Over its parameters.
-        steps: The batches of each step.
-        accelerator: Device and precision.
+        steps: The passes of each step.
+        accelerator: Device, precision and processes.
         settings: Of each step.
+        room: How long a pass may be.
         after_step: Called in order behind each step: counting, reporting, measuring, saving.
         stop_asked: Looked at behind each step.
 
     Raises:
-        TrainingError: A loss is not finite; the weights are those before that step.
+        TrainingError: A loss is not finite, or not even one clip fits; the weights are those
+            before that step.
     """
     model.train()
     for data in steps:
-        report = train_step(
-            model,
-            optimizer,
-            data,
-            accelerator,
-            learning_rate=settings.learning_rate * settings.schedule.share_at(data.step),
-            weights=settings.weights,
-            grad_clip=settings.grad_clip,
-            seed=settings.seed,
-        )
+        report = _take(model, optimizer, data, accelerator, settings, room)
         for hook in after_step:
             hook(report)
         if stop_asked():
             return
+
+
+def _take(
+    model: nn.Module,
+    optimizer: Optimizer,
+    data: StepBatches,
+    accelerator: Accelerator,
+    settings: LoopSettings,
+    room: Room,
+) -> StepReport:
+    while True:
+        try:
+            return train_step(
+                model,
+                optimizer,
+                room.fitted(data),
+                accelerator,
+                learning_rate=settings.learning_rate * settings.schedule.share_at(data.step),
+                weights=settings.weights,
+                grad_clip=settings.grad_clip,
+                seed=settings.seed,
+                rows=settings.rows,
+            )
+        except OutOfRoomError as error:
+            room.shrink(data, error)
 
 
 def count_into(state: RunState) -> StepHook:
@@ -88,29 +143,39 @@ def count_into(state: RunState) -> StepHook:
 
 
 def report_to(
-    log: MetricsLog, state: RunState, weights: LossWeights, *, every: int, last_step: int
+    log: MetricsLog,
+    state: RunState,
+    weights: LossWeights,
+    waits: Waits,
+    *,
+    every: int,
+    last_step: int,
+    device: torch.device,
 ) -> StepHook:
     """Return the hook that reports the mean over the steps since the last report."""
-    since_sec, num_steps, num_labels = time.monotonic(), 0, 0
+    since_sec, num_steps, num_labels, num_codes = time.monotonic(), 0, 0, 0
 
     def report_interval(report: StepReport) -> None:
-        nonlocal since_sec, num_steps, num_labels
+        nonlocal since_sec, num_steps, num_labels, num_codes
         num_steps += 1
-        num_labels += sum(report.counts)
+        num_labels += report.counts.text + report.counts.codes
+        num_codes += report.counts.codes
         if report.step % every and report.step != last_step:
             return
         now_sec = time.monotonic()
-        scores = state.meter.scores(weights)
         log.report_train(
             report,
-            scores,
+            state.meter.scores(weights),
             last_step=last_step,
             elapsed_sec=now_sec - since_sec,
             num_labels=num_labels,
             num_steps=num_steps,
+            num_codes=num_codes,
+            wait_sec=waits.taken(),
+            memory_bytes=peak_memory_bytes(device),
         )
         state.meter = type(state.meter)()
-        since_sec, num_steps, num_labels = now_sec, 0, 0
+        since_sec, num_steps, num_labels, num_codes = now_sec, 0, 0, 0
 
     return report_interval
 

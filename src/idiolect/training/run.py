@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import math
 import shlex
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from torch import nn
 from torch.optim import Optimizer
 
 from idiolect.base.config import write_yaml
-from idiolect.base.errors import ConfigError, TrainingError
+from idiolect.base.errors import TrainingError
 from idiolect.base.files import remove_left_over
-from idiolect.base.log import get_logger, log_to_file, run_header
+from idiolect.base.log import get_logger, log_to_file, only_errors, run_header
 from idiolect.base.progress import progress
+from idiolect.models.checkpoint import Weights
+from idiolect.models.config import GptDims
 from idiolect.models.gpt import UnifiedVoice
-from idiolect.training.config import CONFIG_FILE, LATEST_FILE, TrainConfig
-from idiolect.training.evaluate import evaluate
-from idiolect.training.feed import Feed
+from idiolect.training.averages import RunningMean
+from idiolect.training.base_kl import BaseTeacher, base_languages
+from idiolect.training.config import AUTO, CONFIG_FILE, LATEST_FILE, TrainConfig
+from idiolect.training.engine import (
+    load_optimizer_state,
+    make_accelerator,
+    optimizer_state,
+    place,
+    wants_shards,
+    whole,
+)
+from idiolect.training.feed import Feed, Share, Waits
 from idiolect.training.inputs import Inputs, TrainingData, prepare_data, read_inputs
 from idiolect.training.loop import (
     LoopSettings,
+    Room,
     StepHook,
     StopAsked,
     count_into,
@@ -33,7 +47,12 @@ from idiolect.training.loop import (
     train_steps,
 )
 from idiolect.training.loss import LossWeights, TrainableGpt
+from idiolect.training.measure import Measurement
+from idiolect.training.memory import tokens_for_memory
 from idiolect.training.metrics import MetricsLog, Scores
+from idiolect.training.optimizer import make_optimizer, set_weight_decay
+from idiolect.training.probing import MakeProbe, Probe
+from idiolect.training.rows import RowRates, check_new_rows, new_rows
 from idiolect.training.schedule import extend, make_schedule
 from idiolect.training.start import (
     Begin,
@@ -43,24 +62,28 @@ from idiolect.training.start import (
     find_base,
     hash_of,
     identify,
-    load_starting_gpt,
     make_header,
+    open_gpt,
 )
 from idiolect.training.state import (
     LEFT_OUT_FILE,
     LOG_FILE,
     Checkpoints,
     RunState,
+    Stand,
     check_disk,
     move_earlier_run,
     only_run_in,
     open_state,
     step_files,
 )
-from idiolect.training.step import StepReport, freeze_parameters, make_optimizer, set_weight_decay
+from idiolect.training.step import StepReport
+from idiolect.training.trackers import log_to, start_trackers
 
 MOST_STEPS_PER_SAVE = 1000
 SAVES_PER_RUN = 10
+CPU_TOKENS_PER_PASS = 4096
+"""More gain nothing on a processor, and take memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,59 +102,70 @@ class TrainResult:
     """How many targets each reason left out."""
     install_command: str
     base_unchanged: str
+    heard: dict[str, str] = field(default_factory=dict)
+    """Of each language, letters heard wrong before the first step and at its best, in words."""
+    stopped_early: bool = False
+    """Whether validations got no better, as ``--patience`` asks."""
+    is_told: bool = True
+    """Whether this process is the one that tells the user."""
 
     @property
     def is_complete(self) -> bool:
         """Whether there is nothing left to do."""
-        return self.step >= self.last_step
+        return self.step >= self.last_step or self.stopped_early
 
 
-def train(config: TrainConfig) -> TrainResult:
+def train(config: TrainConfig, make_probe: MakeProbe | None = None) -> TrainResult:
     """Fine-tune the GPT of a base on manifests.
 
     What is refused is refused before anything is loaded or written. A kill at any time leaves
     whole files, and the same call (or ``resume``) does the rest. On a CPU in fp32 the losses are
-    then bit for bit those of a run that was never stopped.
+    then bit for bit those of a run that was never stopped. Started in several processes, by
+    ``accelerate launch`` or torchrun, these share out the passes of each step.
+
+    Args:
+        config: What to learn from and how.
+        make_probe: Makes what lets the model speak at each validation; None leaves it silent.
 
     Raises:
         UserError: Something in what the user gave cannot be used; see its kinds.
     """
-    start = begin(config)
-    accelerator = make_accelerator(start.config)
-    inputs = read_inputs(start.config, find_base(start.config))
-    with only_run_in(start.folder):
-        return _train(start, inputs, accelerator)
+    accelerator = make_accelerator(config)
+    with only_errors() if not accelerator.is_main_process else nullcontext():
+        start = begin(config)
+        inputs = read_inputs(start.config, find_base(start.config))
+        # All have read what stands in the folder before the first of them changes it.
+        accelerator.wait_for_everyone()
+        with only_run_in(start.folder) if accelerator.is_main_process else nullcontext():
+            return _train(start, inputs, accelerator, make_probe)
 
 
-def _train(start: Begin, inputs: Inputs, accelerator: Accelerator) -> TrainResult:
-    progress_made = _find_progress(start, inputs)
-    source = progress_made.checkpoint or start.config.starting_point
-    dropout = start.config.dropout
-    gpt = load_starting_gpt(source, inputs.files, inputs.tokenizer, dropout=dropout)
-    freeze_parameters(gpt.gpt, start.config.freeze)
-    if progress_made.checkpoint is None:
+def _train(
+    start: Begin, inputs: Inputs, accelerator: Accelerator, make_probe: MakeProbe | None
+) -> TrainResult:
+    stand = _find_stand(start, inputs)
+    gpt = open_gpt(start.config, inputs, stand.checkpoint)
+    accelerator.wait_for_everyone()
+    if not accelerator.is_main_process:
+        return _Run(start, inputs, accelerator, stand, gpt, make_probe).do()
+    if stand.checkpoint is None:
         _clear(start)
     log_handler = log_to_file(start.folder / LOG_FILE)
     try:
-        get_logger().info("%s", run_header(device=str(accelerator.device), seed=start.config.seed))
+        get_logger().info("%s", run_header(device=_devices(accelerator), seed=start.config.seed))
         write_yaml(start.folder / CONFIG_FILE, replace(start.config, resume=""))
-        return _Run(start, inputs, accelerator, progress_made, gpt).do()
+        return _Run(start, inputs, accelerator, stand, gpt, make_probe).do()
     finally:
         get_logger().removeHandler(log_handler)
         log_handler.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Progress:
-    """Where the run stands before this part of it."""
-
-    state: RunState
-    optimizer: dict[str, Any] | None = None
-    checkpoint: Path | None = None
-    """None when it stands at the base."""
+def _devices(accelerator: Accelerator) -> str:
+    count = accelerator.num_processes
+    return str(accelerator.device) if count == 1 else f"{count} x {accelerator.device.type}"
 
 
-def _find_progress(start: Begin, inputs: Inputs) -> _Progress:
+def _find_stand(start: Begin, inputs: Inputs) -> Stand:
     """Return where the run in the folder stands; at the base, if it is not this one.
 
     Raises:
@@ -139,15 +173,14 @@ def _find_progress(start: Begin, inputs: Inputs) -> _Progress:
     """
     identity = identify(start.config, inputs)
     if start.resumed is not None:
-        state, optimizer, checkpoint = open_state(start.resumed)
+        stand = open_state(start.resumed)
         if start.asked_to_resume:
-            check_identity(state.identity, identity)
-        if not state.identity.changed(identity):
-            get_logger().info("going on from %s at step %d", checkpoint, state.step)
-            return _Progress(state=state, optimizer=optimizer, checkpoint=checkpoint)
-    return _Progress(
-        state=RunState(identity=identity, schedule=make_schedule(1, share=0.0, steps=None))
-    )
+            check_identity(stand.state.identity, identity)
+        if not stand.state.identity.changed(identity):
+            get_logger().info("going on from %s at step %d", stand.checkpoint, stand.state.step)
+            return stand
+    schedule = make_schedule(1, share=0.0, steps=None)
+    return Stand(state=RunState(identity=identity, schedule=schedule))
 
 
 def _clear(start: Begin) -> None:
@@ -175,44 +208,77 @@ class _Run:
         start: Begin,
         inputs: Inputs,
         accelerator: Accelerator,
-        progress_made: _Progress,
+        stand: Stand,
         gpt: StartingGpt,
+        make_probe: MakeProbe | None,
     ) -> None:
         self.config = start.config
         self.folder = start.folder
         self.inputs = inputs
         self.accelerator = accelerator
-        self.begun = progress_made
+        self.is_main = accelerator.is_main_process
+        self.begun = stand
         self.starting = gpt
-        self.state = progress_made.state
-        self.weights = LossWeights(self.config.text_loss_weight, self.config.mel_loss_weight)
+        self.make_probe = make_probe
+        self.state = stand.state
+        self.base_languages = base_languages(self.config, inputs.files)
+        config = self.config
+        self.weights = LossWeights(
+            config.text_loss_weight, config.mel_loss_weight, kl=config.base_kl
+        )
+        self.stopped_early = False
 
     def do(self) -> TrainResult:
         """Do what is left of the run."""
         config, inputs, start = self.config, self.inputs, self.starting
         if start.transfer is not None:
             get_logger().info("%s", start.transfer.summary())
-        remove_left_over(self.folder)
-        check_disk(self.folder, start.gpt, config.starting_point, keep=config.keep)
-        device = self.accelerator.device
-        data = prepare_data(
-            inputs,
-            start.gpt.dims,
-            config,
-            device=device,
-            report=self.folder / LEFT_OUT_FILE,
-        )
+        if self.is_main:
+            remove_left_over(self.folder)
+            check_disk(self.folder, start.gpt, inputs.files.gpt, config)
+        probe = self._make_probe()
+        data = self._prepare()
+        self.feed = self._make_feed(data)
         base_sha256 = hash_of(config.starting_point, inputs.snapshot)
-        self.feed = Feed.of(config, data.train, data.val, start.gpt.dims, device)
         self.checkpoints = Checkpoints(
             self.folder,
-            base_checkpoint=config.starting_point,
+            base_checkpoint=inputs.files.gpt,
             header=make_header(config, start, inputs, data.train, base_sha256=base_sha256),
             keep=config.keep,
         )
         self._plan(self.feed.steps_per_epoch)
-        self._learn(start.gpt)
+        self._learn(start.gpt, probe)
         return self._result(data)
+
+    def _prepare(self) -> TrainingData:
+        """Return the data; the main process extracts features, the others find them there."""
+        with self.accelerator.main_process_first():
+            return prepare_data(
+                self.inputs,
+                self.starting.gpt.dims,
+                self.config,
+                device=self.accelerator.device,
+                report=self.folder / LEFT_OUT_FILE,
+            )
+
+    def _make_feed(self, data: TrainingData) -> Feed:
+        accelerator, dims = self.accelerator, self.starting.gpt.dims
+        feed = Feed.of(
+            self.config,
+            data.train,
+            data.val,
+            dims,
+            tokens_per_pass=_tokens_per_pass(self.config, dims, accelerator.device),
+            tokens_per_step=self.state.tokens_per_step,
+            share=Share(index=accelerator.process_index, count=accelerator.num_processes),
+        )
+        self.state.tokens_per_step = feed.tokens_per_step
+        if feed.tokens_per_step:
+            get_logger().info(
+                "%d tokens in a step, %d steps in an epoch, at most %d tokens in a pass",
+                *(feed.tokens_per_step, feed.steps_per_epoch, feed.tokens_per_pass),
+            )
+        return feed
 
     def _plan(self, steps_per_epoch: int) -> None:
         """Decide how many steps there are, and their learning rates."""
@@ -235,91 +301,229 @@ class _Run:
                 share=config.warmup_share,
             )
 
-    def _learn(self, gpt: UnifiedVoice) -> None:
+    def _learn(self, gpt: UnifiedVoice, probe: Probe | None) -> None:
         """Take the steps that are left, and measure and save on the way."""
         first_step = self.state.step + 1
         if first_step > self.last_step:
             return
-        model = TrainableGpt(gpt, code_noise=self.config.code_noise).to(self.accelerator.device)
-        optimizer = self._make_optimizer(model)
-        model, wrapped = self.accelerator.prepare(model, optimizer)
-        log = MetricsLog(self.folder, first_step=first_step)
-        todo = self.last_step - self.state.step
-        try:
+        rows = self._row_rates(gpt)
+        model = self._place(gpt)
+        optimizer = self._make_optimizer(gpt)
+        self.mean = self._make_mean(gpt)
+        with self._opened_log(first_step) as log:
+            measurement = self._measurement(model, gpt, probe, log)
             if self.state.first_scores is None:
-                self.state.first_scores = self._validate(model, log)
+                measurement.take()
+            waits = Waits()
             with (
                 stopping_on_signals() as stop_asked,
-                progress("training", todo, reports_itself=True) as advance,
+                progress("training", self._num_left, reports_itself=True) as advance,
             ):
                 train_steps(
                     model,
-                    wrapped,
-                    self.feed.steps(first_step, self.last_step),
+                    optimizer,
+                    waits.over(self.feed.steps(first_step, self.last_step)),
                     self.accelerator,
-                    self._settings(),
+                    self._settings(rows),
+                    room=Room(self.feed),
                     after_step=[
                         count_into(self.state),
-                        self._report_to(log),
-                        self._measure_and_save(model, optimizer, log, stop_asked),
+                        *self._report_to(log, waits),
+                        self._measure_and_save(gpt, optimizer, measurement, stop_asked),
                         lambda _: advance(1),
                     ],
-                    stop_asked=stop_asked,
+                    stop_asked=lambda: self.stopped,
                 )
-        finally:
-            log.close()
+            self._finish(measurement, log)
 
-    def _make_optimizer(self, model: TrainableGpt) -> Optimizer:
+    @property
+    def _num_left(self) -> int:
+        return self.last_step - self.state.step
+
+    def _row_rates(self, gpt: UnifiedVoice) -> RowRates | None:
+        config = self.config
+        is_row_mode = config.mode == "rows"
+        if not (is_row_mode or config.warmup_rows or config.new_row_lr):
+            return None
+        is_new = new_rows(self.inputs.tokenizer, self.inputs.base_tokenizer, gpt.dims.text_rows)
+        check_new_rows(is_new, where="--mode rows, --warmup-rows, --new-row-lr")
+        share = config.new_row_lr / config.learning_rate if config.new_row_lr else 1.0
+        alone_until = None if is_row_mode else config.warmup_rows
+        return RowRates(gpt, is_new, new_share=share, alone_until=alone_until)
+
+    def _place(self, gpt: UnifiedVoice) -> nn.Module:
+        """Return the model on its device, on all processes."""
+        config = self.config
+        gpt.gradient_checkpointing = config.gradient_checkpointing
+        if config.compile:
+            gpt.compile_blocks()
+        model = TrainableGpt(gpt, code_noise=config.code_noise, teacher=self._teacher())
+        return place(model, self.accelerator, shard=wants_shards(config))
+
+    def _teacher(self) -> BaseTeacher | None:
+        if not self.config.base_kl:
+            return None
+        half = self.accelerator.mixed_precision == "bf16"
+        return BaseTeacher.load(self.inputs.files, self.accelerator.device, half=half)
+
+    def _make_optimizer(self, gpt: UnifiedVoice) -> Optimizer:
+        config = self.config
         optimizer = make_optimizer(
-            model, weight_decay=self.config.weight_decay, device=self.accelerator.device
+            gpt,
+            weight_decay=config.weight_decay,
+            device=self.accelerator.device,
+            kind=config.optimizer,
         )
         if self.begun.optimizer is not None:
-            optimizer.load_state_dict(self.begun.optimizer)
-            set_weight_decay(optimizer, self.config.weight_decay)
+            load_optimizer_state(optimizer, self.begun.optimizer)
+            set_weight_decay(optimizer, config.weight_decay)
         return optimizer
 
-    def _settings(self) -> LoopSettings:
+    def _make_mean(self, gpt: UnifiedVoice) -> RunningMean | None:
+        if not self.config.ema:
+            return None
+        mean = RunningMean(gpt, self.config.ema)
+        if self.begun.held:
+            mean.load_weights(self.begun.held)
+        return mean
+
+    @contextmanager
+    def _opened_log(self, first_step: int) -> Iterator[MetricsLog | None]:
+        """Yield the log of the run; the main process keeps it alone."""
+        if not self.is_main:
+            yield None
+            return
+        self.checkpoints.forget_after(self.state)
+        config = self.config
+        start_trackers(self.accelerator, config, self.folder, name=config.output_name)
+        log = MetricsLog(self.folder, first_step=first_step, also_to=log_to(self.accelerator))
+        try:
+            yield log
+        finally:
+            log.close()
+            self.accelerator.end_training()
+
+    def _measurement(
+        self, model: nn.Module, gpt: UnifiedVoice, probe: Probe | None, log: MetricsLog | None
+    ) -> Measurement:
+        return Measurement(
+            model,
+            gpt,
+            self.feed,
+            self.state,
+            self.weights,
+            self.accelerator,
+            probe=probe,
+            log=log,
+            folder=self.folder,
+            config=self.config,
+            base_languages=self.base_languages,
+        )
+
+    def _make_probe(self) -> Probe | None:
+        if self.make_probe is None or not self.is_main:
+            return None
+        if wants_shards(self.config):
+            get_logger().warning(
+                "no sentences are spoken at validations: each process holds a part of the model"
+            )
+            return None
+        inputs = self.inputs
+        device = self.accelerator.device
+        return self.make_probe(self.config, inputs.files, inputs.tokenizer, inputs.val, device)
+
+    def _settings(self, rows: RowRates | None) -> LoopSettings:
         return LoopSettings(
             schedule=self.state.schedule,
             learning_rate=self.config.learning_rate,
             weights=self.weights,
             grad_clip=self.config.grad_clip,
             seed=self.config.seed,
+            rows=rows,
         )
 
-    def _report_to(self, log: MetricsLog) -> StepHook:
-        every = self.config.log_interval
-        return report_to(log, self.state, self.weights, every=every, last_step=self.last_step)
+    def _report_to(self, log: MetricsLog | None, waits: Waits) -> list[StepHook]:
+        if log is None:
+            return []
+        return [
+            report_to(
+                log,
+                self.state,
+                self.weights,
+                waits,
+                every=self.config.log_interval,
+                last_step=self.last_step,
+                device=self.accelerator.device,
+            )
+        ]
 
     def _measure_and_save(
-        self, model: TrainableGpt, optimizer: Optimizer, log: MetricsLog, stop_asked: StopAsked
+        self,
+        gpt: UnifiedVoice,
+        optimizer: Optimizer,
+        measurement: Measurement,
+        stop_asked: StopAsked,
     ) -> StepHook:
         """Return the hook that validates and saves when it is time, and saves before a stop."""
+        self.stopped = False
+        saved_sec = time.monotonic()
 
         def measure_and_save(report: StepReport) -> None:
+            nonlocal saved_sec
+            if self.mean is not None:
+                self.mean.update(report.step)
+            minutes = (time.monotonic() - saved_sec) / 60
+            is_due = bool(self.config.save_minutes) and minutes >= self.config.save_minutes
+            self.stopped, is_due = self._agreed(stop_asked(), is_due)
             is_last = report.step == self.last_step
-            saves = is_last or report.step % self.save_every == 0 or stop_asked()
-            if is_last or report.step % self.val_every == 0:
-                self._validate(model, log)
-                if self.state.best_step == report.step and not saves:
-                    self.checkpoints.save_best(model.gpt, self.state)
-            if saves:
-                path = self.checkpoints.save(model.gpt, optimizer, self.state)
-                get_logger().info("saved %s", path)
+            measures = is_last or report.step % self.val_every == 0
+            with self._smoothed():
+                if measures:
+                    measurement.take()
+                    (self.stopped_early,) = self._agreed(measurement.is_stopped)
+                    self.stopped = self.stopped or self.stopped_early
+                saves = is_last or report.step % self.save_every == 0 or self.stopped or is_due
+                if saves:
+                    self._save(gpt, optimizer)
+                    saved_sec = time.monotonic()
+                elif measures and self.state.is_kept:
+                    self._save_weights(gpt)
 
         return measure_and_save
 
-    def _validate(self, model: TrainableGpt, log: MetricsLog) -> Scores:
-        """Measure ``model``, and note whether it is the best so far."""
-        state = self.state
-        scores = evaluate(model, self.feed.validation(), self.weights, self.accelerator.device)
-        best = state.best_scores
-        is_best = state.step > 0 and (best is None or scores.loss < best.loss)
-        if is_best:
-            state.best_step, state.best_scores = state.step, scores
-        state.last_scores, state.scored_step = scores, state.step
-        log.report_val(state.step, state.epoch, scores, is_best=is_best)
-        return scores
+    def _smoothed(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.mean is None else self.mean.in_place()
+
+    def _agreed(self, *flags: bool) -> list[bool]:
+        """Return which of ``flags`` any process raised."""
+        if self.accelerator.num_processes == 1:
+            return list(flags)
+        own = torch.tensor(flags, dtype=torch.float32, device=self.accelerator.device)
+        return [value > 0 for value in self.accelerator.reduce(own).tolist()]
+
+    def _save(self, gpt: UnifiedVoice, optimizer: Optimizer) -> None:
+        trained, held = _whole(gpt.state_dict()), None
+        if self.mean is not None:
+            held = _whole(self.mean.held())
+        content = optimizer_state(optimizer)
+        if self.is_main:
+            path = self.checkpoints.save(trained, content, self.state, held=held)
+            get_logger().info("saved %s", path)
+
+    def _save_weights(self, gpt: UnifiedVoice) -> None:
+        trained = _whole(gpt.state_dict())
+        if self.is_main:
+            self.checkpoints.save_weights(trained, self.state)
+
+    def _finish(self, measurement: Measurement, log: MetricsLog | None) -> None:
+        """Average the best checkpoints, if that was asked for, and report once more."""
+        if log is None:
+            return
+        steps = [kept.step for kept in self.state.best[: self.config.average_best]]
+        if steps and (self.state.step == self.last_step or self.stopped_early):
+            path = self.checkpoints.average(steps, self.state)
+            get_logger().info("%s is the mean of steps %s", path, ", ".join(map(str, steps)))
+        measurement.tell(log, is_last=True)
 
     def _result(self, data: TrainingData) -> TrainResult:
         best_path = self.checkpoints.best_path
@@ -338,43 +542,34 @@ class _Run:
             left_out=data.left_out,
             install_command=shlex.join(command),
             base_unchanged=self.inputs.snapshot.verify(),
+            heard=_heard_in_short(self.state),
+            stopped_early=self.stopped_early,
+            is_told=self.is_main,
         )
 
 
-def _computes_bf16(*, on_gpu: bool) -> bool:
-    """Tell whether the device has instructions for bfloat16; without, it is slower than float32."""
-    if on_gpu:
-        return bool(torch.cuda.is_bf16_supported())
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public way
-    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
+def _heard_in_short(state: RunState) -> dict[str, str]:
+    pairs = {
+        language: (before.cer, after.cer)
+        for language, after in state.best_heard.items()
+        if (before := state.first_heard.get(language)) is not None
+    }
+    return {
+        language: f"letters wrong {before:.1%} before, {after:.1%} at its best"
+        for language, (before, after) in pairs.items()
+        if before is not None and after is not None
+    }
 
 
-def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Return the device and precision to train with.
+def _whole(weights: Weights) -> Weights:
+    return {name: whole(tensor) for name, tensor in weights.items()}
 
-    Raises:
-        ConfigError: They are asked for and not there.
-        TrainingError: There are several processes.
-    """
-    has_gpu = torch.cuda.is_available()
-    if config.device == "cuda" and not has_gpu:
-        raise ConfigError(
-            "no CUDA device is visible",
-            where="--device cuda",
-            fix="leave --device out, or look at CUDA_VISIBLE_DEVICES and the driver",
-        )
-    on_gpu = has_gpu and config.device != "cpu"
-    precision = config.precision
-    if precision == "auto":
-        precision = "bf16" if _computes_bf16(on_gpu=on_gpu) else "fp32"
-    # Accelerate remembers the first choice of a process; each run makes its own.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(
-        mixed_precision="no" if precision == "fp32" else precision, cpu=not on_gpu
-    )
-    if accelerator.num_processes > 1:
-        raise TrainingError(
-            f"{accelerator.num_processes} processes were started; a run is one process",
-            fix="start it without accelerate launch or torchrun",
-        )
-    return accelerator
+
+def _tokens_per_pass(config: TrainConfig, dims: GptDims, device: torch.device) -> int:
+    """Return how many tokens a forward pass may have."""
+    if config.tokens_per_pass != AUTO:
+        return int(config.tokens_per_pass)
+    if device.type == "cpu":
+        return CPU_TOKENS_PER_PASS
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return tokens_for_memory(free_bytes + torch.cuda.memory_reserved(device), dims, config)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from idiolect.base.config import to_mapping
 from idiolect.base.errors import (
@@ -23,11 +24,14 @@ from idiolect.base.log import get_logger
 from idiolect.base.places import base_path
 from idiolect.base.snapshot import BaseSnapshot
 from idiolect.data.samples import SampleSource
+from idiolect.models.adapter import add_adapters, load_adapters, open_weights
 from idiolect.models.checkpoint import (
+    AdapterRecord,
     CheckpointHeader,
     TransferReport,
     load_checkpoint,
     load_weights,
+    read_header,
     shapes_of,
     transfer_vocabulary,
 )
@@ -50,10 +54,14 @@ from idiolect.training.config import (
     resumed_checkpoint,
 )
 from idiolect.training.inputs import Inputs
+from idiolect.training.rows import ROW_TABLES
 from idiolect.training.state import STATE_FILE, Identity, run_files
+from idiolect.training.step import freeze_parameters
 
 TRAINING_DIR = "training"
 CHECKPOINTS_DIR = "checkpoints"
+LORA, ROWS = "lora", "rows"
+"""The modes in which adapters learn, and text rows alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +131,9 @@ def begin(config: TrainConfig) -> Begin:
 def find_base(config: TrainConfig) -> BaseFiles:
     """Return the files of the base that ``config`` names.
 
+    Its GPT is the file to start from, unless that holds adapters: the frozen tensors, and what the
+    adapters are merged with, are then those of the base itself.
+
     Raises:
         CheckpointError: Files are missing; all of them are listed.
     """
@@ -135,9 +146,13 @@ def find_base(config: TrainConfig) -> BaseFiles:
             fix="name the gpt.pth of a base, or a checkpoint of another run",
         )
     folder = base_path(config.config).parent if config.config else _base_folder(config)
-    return locate_base(
-        folder, config_path=config.config, aux_dir=config.aux_dir, gpt=config.starting_point
-    )
+    gpt = None if _holds_adapters(config.starting_point) else config.starting_point
+    return locate_base(folder, config_path=config.config, aux_dir=config.aux_dir, gpt=gpt)
+
+
+def _holds_adapters(path: Path) -> bool:
+    header = read_header(path).header if path.is_file() else None
+    return header is not None and header.adapter is not None
 
 
 def _base_folder(config: TrainConfig) -> Path:
@@ -180,16 +195,60 @@ def check_identity(begun: Identity, now: Identity) -> None:
         )
 
 
+def open_gpt(config: TrainConfig, inputs: Inputs, resumed: Path | None) -> StartingGpt:
+    """Return the GPT of a run before its next step: what learns in it, and what is frozen.
+
+    Args:
+        config: Of the run.
+        inputs: What was read.
+        resumed: The checkpoint to go on from; None in a new run.
+
+    Raises:
+        UserError: As :func:`load_starting_gpt`; or nothing is left to learn, or the checkpoint
+            holds other adapters.
+    """
+    adapts = config.mode == LORA
+    source = config.starting_point if adapts or resumed is None else resumed
+    start = load_starting_gpt(source, inputs.files, inputs.tokenizer, dropout=config.dropout)
+    freeze_parameters(start.gpt, config.freeze)
+    if config.mode == ROWS:
+        _freeze_all_but_rows(start.gpt)
+    if not adapts:
+        return start
+    add_adapters(start.gpt, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
+    if resumed is None:
+        return start
+    weights, header = load_checkpoint(resumed)
+    load_adapters(start.gpt, weights, where=resumed)
+    return replace(start, header=header, transfer=None)
+
+
+def _freeze_all_but_rows(gpt: nn.Module) -> None:
+    """Let the text tables alone learn, without those that are frozen already.
+
+    Raises:
+        ConfigError: All of them are.
+    """
+    for name, parameter in gpt.named_parameters():
+        parameter.requires_grad_(name in ROW_TABLES and parameter.requires_grad)
+    if not any(parameter.requires_grad for parameter in gpt.parameters()):
+        raise ConfigError(
+            "nothing is left to learn: the text rows are frozen",
+            where="--freeze, --mode rows",
+            fix="freeze less",
+        )
+
+
 def load_starting_gpt(
     checkpoint: Path, files: BaseFiles, tokenizer: Tokenizer, *, dropout: float
 ) -> StartingGpt:
-    """Return the GPT in ``checkpoint``, with text rows for ``tokenizer``.
+    """Return the GPT in ``checkpoint``, with text rows for ``tokenizer``; adapters come merged.
 
     Raises:
         CheckpointError: The file cannot be read, or does not fit the base's configuration.
         TokenizerError: The file was made with a third tokenizer, so its rows mean other pieces.
     """
-    weights, header = load_checkpoint(checkpoint)
+    weights, header = open_weights(checkpoint, bases=[files.gpt])
     weights = {n: t.float() for n, t in gpt_weights(weights, conditioners=False).items()}
     base_tokenizer = Tokenizer.load(files.tokenizer)
     made_with = header.tokenizer_sha256 if header and header.tokenizer_sha256 else ""
@@ -219,7 +278,15 @@ def make_header(
     *,
     base_sha256: str,
 ) -> CheckpointHeader:
-    """Return what all checkpoints of the run say of themselves."""
+    """Return what all checkpoints of the run say of themselves.
+
+    Args:
+        config: Of the run.
+        start: What it begins with.
+        inputs: What was read.
+        train: What is learnt.
+        base_sha256: Of the file to start from.
+    """
     languages = tuple(sorted({lang for source in train for lang in languages_of(source)}))
     inherited = start.header.base_sha256 if start.header else ""
     mark = inputs.files.config.mark
@@ -235,6 +302,18 @@ def make_header(
         data={"train": [_data_of(source) for source in train]},
         settings=to_mapping(config),
         licence=terms_of(inputs.files.config).licence,
+        adapter=_adapter_of(config, base_sha256),
+    )
+
+
+def _adapter_of(config: TrainConfig, start_sha256: str) -> AdapterRecord | None:
+    if config.mode != LORA:
+        return None
+    return AdapterRecord(
+        rank=config.lora_rank,
+        alpha=config.lora_alpha,
+        base_sha256=start_sha256,
+        base_path=str(config.starting_point),
     )
 
 

@@ -6,19 +6,21 @@ import fnmatch
 import math
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
 
 from idiolect.base.errors import ConfigError, TrainingError, did_you_mean
 from idiolect.data.batches import GptBatch
-from idiolect.training.loss import LabelCounts, LossWeights, TrainableGpt, count_labels, mean_loss
-
-SEED_STRIDE = 1_000_003
-"""Keeps the random numbers of neighbouring seeds apart: no run has so many steps."""
+from idiolect.data.samples import SampleRef
+from idiolect.training.loss import LabelCounts, LossSums, LossWeights, mean_loss
+from idiolect.training.rows import RowRates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,7 @@ class StepReport:
     text_sum: float
     code_sum: float
     num_correct: int
+    kl_sum: float
     counts: LabelCounts
     grad_norm: float
     """Before clipping."""
@@ -39,11 +42,21 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepBatches:
-    """The batches of one step."""
+    """The passes of one step that are this process's."""
 
     step: int
     epoch: int
     batches: Sequence[GptBatch]
+    numbers: Sequence[int]
+    """Of the passes, among those of all processes."""
+    counts: LabelCounts
+    """Of the whole step, on all processes."""
+    refs: Sequence[SampleRef] = ()
+    """The samples of the whole step, to cut it anew."""
+
+
+class OutOfRoomError(TrainingError):
+    """The device has no room for a pass; smaller ones may fit."""
 
 
 def freeze_parameters(gpt: nn.Module, patterns: Sequence[str]) -> None:
@@ -68,26 +81,8 @@ def freeze_parameters(gpt: nn.Module, patterns: Sequence[str]) -> None:
         raise ConfigError("nothing is left to learn", where="--freeze", fix="freeze less")
 
 
-def make_optimizer(model: nn.Module, *, weight_decay: float, device: torch.device) -> AdamW:
-    """Return AdamW over what ``model`` learns; its learning rate is set at each step.
-
-    Only matrices decay: a norm, a bias or an embedding that is pulled to zero loses what it means.
-    """
-    decayed, others = _split_by_decay(model)
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return AdamW(groups, lr=0.0, fused=device.type in ("cuda", "cpu"))
-
-
-def set_weight_decay(optimizer: Optimizer, weight_decay: float) -> None:
-    """Let the matrices decay by ``weight_decay`` from now on."""
-    optimizer.param_groups[0]["weight_decay"] = weight_decay
-
-
 def train_step(
-    model: TrainableGpt,
+    model: nn.Module,
     optimizer: Optimizer,
     data: StepBatches,
     accelerator: Accelerator,
@@ -96,67 +91,94 @@ def train_step(
     weights: LossWeights,
     grad_clip: float,
     seed: int,
+    rows: RowRates | None = None,
 ) -> StepReport:
     """Learn from ``data``.
 
-    Dropping activations is the only chance in it, and depends on ``seed`` and the number of the
-    step alone; so there is no state of a generator to keep for a run that goes on.
+    What a pass draws by chance depends on ``seed`` and the numbers of the step and of the pass
+    alone; so there is no state of a generator to keep for a run that goes on, and passes may be
+    shared out among processes in any way.
 
     Raises:
-        TrainingError: Loss or gradient are not finite, or the device has no room; the weights are
-            those before this step.
+        OutOfRoomError: The device has no room for a pass; the weights are those before this step.
+        TrainingError: Loss or gradient are not finite; likewise.
     """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
-    torch.manual_seed(seed * SEED_STRIDE + data.step)
-    counts = count_labels(data.batches)
-    totals = torch.zeros(3, dtype=torch.float64, device=accelerator.device)
-    for batch in data.batches:
-        try:
-            sums = model(batch.to(accelerator.device))
-            accelerator.backward(mean_loss(sums.text, sums.codes, counts, weights))
-        except torch.OutOfMemoryError as error:
-            raise _no_room(data.step, batch) from error
-        totals += torch.stack([part.detach().double() for part in sums])
-    grad_norm = accelerator.clip_grad_norm_(model.parameters(), grad_clip)
-    text_sum, code_sum, num_correct, norm = [*totals.tolist(), float(grad_norm)]
-    _check_finite(data.step, text_sum, code_sum, norm)
-    optimizer.step()
+    totals = _add_gradients(model, data, accelerator, weights, seed)
+    if rows is not None:
+        rows.keep_others_still(data.step)
+    grad_norm = _whole(accelerator.clip_grad_norm_(model.parameters(), grad_clip))
+    sums = [*accelerator.reduce(totals).tolist(), float(grad_norm)]
+    _check_finite(data.step, sums)
+    with rows.applied(data.step) if rows is not None else nullcontext():
+        optimizer.step()
     optimizer.zero_grad()
+    text_sum, code_sum, num_correct, kl_sum, norm = sums
     return StepReport(
         step=data.step,
         epoch=data.epoch,
         text_sum=text_sum,
         code_sum=code_sum,
         num_correct=int(num_correct),
-        counts=counts,
+        kl_sum=kl_sum,
+        counts=data.counts,
         grad_norm=norm,
         learning_rate=learning_rate,
     )
 
 
-def _split_by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    decayed: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for parameter in filter(lambda found: found.requires_grad, model.parameters()):
-        is_matrix = parameter.ndim >= 2 and id(parameter) not in tables
-        (decayed if is_matrix else others).append(parameter)
-    return decayed, others
+def _add_gradients(
+    model: nn.Module,
+    data: StepBatches,
+    accelerator: Accelerator,
+    weights: LossWeights,
+    seed: int,
+) -> Tensor:
+    """Add the gradients of the passes of this process; return the sums of their losses ``[4]``."""
+    device = accelerator.device
+    totals = torch.zeros(len(LossSums._fields), dtype=torch.float64, device=device)
+    for number, batch in zip(data.numbers, data.batches, strict=True):
+        torch.manual_seed(pass_seed(seed, data.step, number))
+        is_last = number == data.numbers[-1]
+        try:
+            with nullcontext() if is_last else accelerator.no_sync(model):
+                with accelerator.autocast():
+                    sums = model(batch.to(device))
+                loss = mean_loss(sums.text, sums.codes, data.counts, weights, kl_sum=sums.kl)
+                # Wrapped models average over processes; the loss is a sum over their passes.
+                accelerator.backward(loss * accelerator.num_processes)
+        except torch.OutOfMemoryError as error:
+            for parameter in model.parameters():
+                parameter.grad = None
+            raise _no_room(data.step, batch) from error
+        totals += torch.stack([part.detach().double() for part in sums])
+    return totals
 
 
-def _no_room(step: int, batch: GptBatch) -> TrainingError:
-    return TrainingError(
-        f"out of memory on a batch of {batch.num_rows * batch.row_len} tokens",
+def pass_seed(seed: int, step: int, number: int) -> int:
+    """Return the seed of what pass ``number`` of ``step`` draws by chance."""
+    return int(np.random.SeedSequence([seed, step, number]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _whole(norm: Tensor | float) -> Tensor | float:
+    """Return ``norm`` as one number, also where each process holds a part of the weights."""
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+def _no_room(step: int, batch: GptBatch) -> OutOfRoomError:
+    return OutOfRoomError(
+        f"out of memory on a pass of {batch.num_rows * batch.row_len} tokens",
         where=f"step {step}; the step was not taken",
-        fix="--resume with half the --batch-size and twice the --grad-accumulation: the steps stay "
-        "what they were",
+        fix="--resume with a smaller --tokens-per-pass, or --gradient-checkpointing: the steps "
+        "stay what they were",
     )
 
 
-def _check_finite(step: int, text_sum: float, code_sum: float, grad_norm: float) -> None:
-    if all(map(math.isfinite, (text_sum, code_sum, grad_norm))):
+def _check_finite(step: int, sums: Sequence[float]) -> None:
+    if all(map(math.isfinite, sums)):
         return
+    text_sum, code_sum, *_, grad_norm = sums
     raise TrainingError(
         f"the loss or its gradient is not finite (text {text_sum:g}, codes {code_sum:g}, norm "
         f"{grad_norm:g})",

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idiolect.listening.spelling import spelling
 from idiolect.nano.alignment import best_path, letters_said, pieces_of_letters
-from idiolect.nano.spelling import spelling
 from registry_kit import make_tokenizer
 
 TEXT = "Where did you put it? On the table, of course."

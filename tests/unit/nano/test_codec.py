@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from idiolect.base.files import copy_file
+from idiolect.listening.recogniser import Recogniser
 from idiolect.models.checkpoint import load_tensors, load_weights
 from idiolect.models.codec import SemanticCodec
 from idiolect.models.published import CODEC_FILE, SEMANTIC_DIR
@@ -25,7 +26,6 @@ from idiolect.nano.codec import (
 )
 from idiolect.nano.codec_report import judge_codec
 from idiolect.nano.encoder import train_encoder
-from idiolect.nano.recogniser import Recogniser
 from idiolect.nano.stage import Pace
 from tone_speech import (
     TINY_CODEC,

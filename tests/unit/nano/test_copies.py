@@ -10,6 +10,8 @@ from torch import Tensor
 
 from idiolect.base.places import SHIPPED_DIR
 from idiolect.data.manifest import read_manifest, write_manifest
+from idiolect.listening.recogniser import Recogniser, heard_errors
+from idiolect.listening.scores import LetterErrors
 from idiolect.models.published import locate_base
 from idiolect.nano import copies
 from idiolect.nano.clips import Clips, open_clips
@@ -18,8 +20,6 @@ from idiolect.nano.copies import Copier, copied_features
 from idiolect.nano.demo_corpus import CORPUS_DIR
 from idiolect.nano.flow_data import FlowData, clip_styles, flow_data
 from idiolect.nano.frames import open_frames
-from idiolect.nano.recogniser import Recogniser, heard_errors
-from idiolect.nano.scores import LetterErrors
 from idiolect.nano.sizes import READ_LAYER
 from idiolect.nano.sounds import open_sounds
 from idiolect.synthesis.stack import FrozenStack

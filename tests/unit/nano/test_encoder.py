@@ -11,12 +11,13 @@ from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
 from idiolect.audio.resample import resample_22k_to_16k
 from idiolect.base.errors import CheckpointError
+from idiolect.listening.recogniser import HEAD_FILE, WEIGHTS_FILE, Recogniser, cer
+from idiolect.listening.spelling import ALPHABET, from_rows, spelling, to_rows
+from idiolect.listening.swift import hidden_states
 from idiolect.models.checkpoint import load_tensors
 from idiolect.models.semantic import SemanticEncoder, semantic_state
 from idiolect.nano.encoder import (
-    HEAD_FILE,
     SKETCH_BANDS,
-    WEIGHTS_FILE,
     Speller,
     Variation,
     ctc_loss,
@@ -25,11 +26,8 @@ from idiolect.nano.encoder import (
     sketch,
     train_encoder,
 )
-from idiolect.nano.recogniser import Recogniser, cer
 from idiolect.nano.sounds import Batches, open_sounds
-from idiolect.nano.spelling import ALPHABET, from_rows, spelling, to_rows
 from idiolect.nano.stage import Pace
-from idiolect.nano.swift import hidden_states
 from tone_speech import (
     LETTER_SEC,
     TEXTS,

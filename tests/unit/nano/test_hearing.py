@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from idiolect.data.manifest import read_manifest
+from idiolect.listening.recogniser import HEAD_FILE, WEIGHTS_FILE
+from idiolect.listening.spelling import spelling, to_rows
 from idiolect.models.published import SEMANTIC_DIR
 from idiolect.nano import hearing
 from idiolect.nano.codec import CodecConfig, Ear, open_features, train_codec
-from idiolect.nano.encoder import HEAD_FILE, WEIGHTS_FILE, ctc_loss, train_encoder
+from idiolect.nano.encoder import ctc_loss, train_encoder
 from idiolect.nano.flow_data import Ragged
 from idiolect.nano.hearing import HearingConfig, disturbed, train_hearing
-from idiolect.nano.spelling import spelling, to_rows
 from idiolect.nano.stage import METRICS_FILE, Pace
 from tone_speech import TINY_CODEC, TINY_READ_LAYER, tiny_encoder_config, write_tone_corpus
 

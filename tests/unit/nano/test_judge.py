@@ -16,10 +16,10 @@ from idiolect.base.files import write_json
 from idiolect.base.units import SAMPLE_RATE
 from idiolect.data.formants import Voice, speak_formants
 from idiolect.data.manifest import Utterance, write_manifest
-from idiolect.nano.encoder import ALPHABET_FILE, HEAD_FILE
+from idiolect.listening.recogniser import ALPHABET_FILE, HEAD_FILE
+from idiolect.listening.spelling import ALPHABET
 from idiolect.nano.judge import JudgeConfig, by_voice, in_turn, judge_base, likeness
 from idiolect.nano.judge_demos import judge_demos
-from idiolect.nano.spelling import ALPHABET
 from idiolect.nano.survey import survey_voices
 from idiolect.nano.verdict import Finding, Verdict
 

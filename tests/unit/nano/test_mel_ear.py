@@ -9,13 +9,13 @@ from idiolect.audio.io import read_audio
 from idiolect.audio.mel import LogMel
 from idiolect.base.places import SHIPPED_DIR
 from idiolect.data.manifest import read_manifest, write_manifest
+from idiolect.listening.recogniser import Recogniser, heard_errors
+from idiolect.listening.scores import LetterErrors
 from idiolect.models.published import CACHE_DIR, SEMANTIC_DIR
 from idiolect.nano.clips import open_clips
 from idiolect.nano.demo_corpus import CORPUS_DIR
 from idiolect.nano.flow_data import Ragged, keep_ragged
 from idiolect.nano.mel_ear import MelEar, fit_bands, normalized, num_frames_read, read_at
-from idiolect.nano.recogniser import Recogniser, heard_errors
-from idiolect.nano.scores import LetterErrors
 from idiolect.nano.sizes import base_config
 from idiolect.nano.sounds import Sounds, open_sounds
 

@@ -1,6 +1,6 @@
-"""Recognisers and a speaker encoder of other authors, to judge by: optional, never installed here.
+"""Recognisers and a speaker encoder, to judge by; those of other authors are optional.
 
-They are looked for in one folder, each below its own name::
+Nothing installs them. They are looked for in one folder, each below its own name::
 
     whisper-base/     model.bin, config.json, tokenizer.json, vocabulary.txt   (CTranslate2)
     whisper-small/    onnx/*_quantized.onnx, tokenizer.json                    (ONNX, int8)
@@ -29,10 +29,10 @@ from idiolect.base.errors import DataError, UserError
 from idiolect.base.hashes import sha256_file
 from idiolect.base.units import SEMANTIC_SAMPLE_RATE
 from idiolect.data.manifest import Utterance
+from idiolect.listening.scores import LetterErrors, letter_errors
 from idiolect.models.checkpoint import load_tensors, load_weights
 from idiolect.models.config import SpeakerDims
 from idiolect.models.speaker import CampPlus
-from idiolect.nano.scores import LetterErrors, letter_errors
 
 Samples = NDArray[np.float32]
 
@@ -74,7 +74,7 @@ class OwnListener:
     name = "nano's recogniser"
 
     def __init__(self, folder: Path) -> None:
-        from idiolect.nano.recogniser import Recogniser
+        from idiolect.listening.recogniser import Recogniser
 
         self._recogniser = Recogniser(folder)
 
@@ -87,21 +87,37 @@ class OwnListener:
         return self._recogniser.transcribe([torch.from_numpy(audio)], language)[0]
 
 
-class WhisperBase:
-    """Whisper base by faster-whisper, greedy."""
+class FasterWhisper:
+    """A Whisper by faster-whisper, greedy, on the processor.
 
-    name = "whisper-base"
+    There, because a recogniser beside a training run must not take the memory of its GPU.
 
-    def __init__(self, folder: Path) -> None:
-        check_file(folder / self.name / "model.bin", folder)
+    Args:
+        model: A folder in CTranslate2's form, or a name that the library knows or can fetch.
+        threads: Of the processor; 0 leaves it to the library.
+
+    Raises:
+        DataError: There is no such model, or it cannot be read.
+        UserError: faster-whisper is not installed.
+    """
+
+    def __init__(self, model: str, *, threads: int = 0) -> None:
         whisper = _imported("faster_whisper", "faster-whisper ctranslate2 av")
-        self._model = whisper.WhisperModel(
-            str(folder / self.name), device="cpu", compute_type="int8", cpu_threads=1
-        )
+        self.name = f"faster-whisper:{model}"
+        try:
+            self._model = whisper.WhisperModel(
+                model, device="cpu", compute_type="int8", cpu_threads=threads
+            )
+        except (ValueError, RuntimeError, OSError) as error:
+            raise DataError(
+                f"faster-whisper cannot read {model!r}: {str(error).strip().splitlines()[0]}",
+                fix="name a folder with model.bin, config.json and tokenizer.json, or a model that "
+                "the library knows: tiny, base, small, medium, large-v3",
+            ) from error
 
     def speaks(self, language: str) -> bool:
-        """Return True: what it does not know it still writes down."""
-        return bool(language)
+        """Return whether it has a token for ``language``."""
+        return language in self._model.supported_languages
 
     def hear(self, audio: Samples, language: str) -> str:
         """Return what is said in ``audio`` ``[N]``, as ``language``."""
@@ -115,6 +131,21 @@ class WhisperBase:
             max_new_tokens=_most_tokens(audio),
         )
         return " ".join(segment.text.strip() for segment in segments)
+
+
+class WhisperBase(FasterWhisper):
+    """Whisper base, the known file of it."""
+
+    name = "whisper-base"
+
+    def __init__(self, folder: Path) -> None:
+        check_file(folder / WhisperBase.name / "model.bin", folder)
+        super().__init__(str(folder / WhisperBase.name), threads=1)
+        self.name = WhisperBase.name
+
+    def speaks(self, language: str) -> bool:
+        """Return True: what it does not know it still writes down."""
+        return bool(language)
 
 
 class WhisperSmall:

@@ -16,15 +16,17 @@ from torch import Tensor, nn
 from idiolect.audio.fbank import semantic_input
 from idiolect.base.errors import CheckpointError
 from idiolect.base.files import read_json
+from idiolect.listening.scores import LetterErrors, edit_distance
+from idiolect.listening.spelling import from_rows, spelling
+from idiolect.listening.swift import hidden_states
+from idiolect.listening.word_search import WordLetters, spell_words
 from idiolect.models.checkpoint import load_weights
 from idiolect.models.semantic import SemanticEncoder, semantic_state
-from idiolect.nano.encoder import ALPHABET_FILE, HEAD_FILE, WEIGHTS_FILE
-from idiolect.nano.scores import LetterErrors, edit_distance
-from idiolect.nano.spelling import from_rows, spelling
-from idiolect.nano.swift import hidden_states
-from idiolect.nano.word_search import WordLetters, spell_words
 
 BATCH_CLIPS = 16
+WEIGHTS_FILE = "model.safetensors"
+HEAD_FILE = "ctc_head.safetensors"
+ALPHABET_FILE = "ctc_alphabet.json"
 WORDS_FILE = "ctc_words.json"
 """Language to its words, and how often sentences have each."""
 

@@ -25,6 +25,9 @@ DB_PER_CEPSTRUM = 10 / np.log(10)
 SILENCE_DB = 50.0
 """Frames so far below the loudest are not compared: they hold noise of the machine."""
 
+UNSPACED = frozenset(["zh", "yue", "ja", "th", "lo", "km", "my", "bo"])
+"""Languages that are written without spaces between words."""
+
 _JOINED = re.compile(r"['’·\-]")
 _NO_LETTER = re.compile(r"[\W_]+")
 
@@ -56,6 +59,27 @@ def letter_errors(said: str, heard: str, language: str) -> LetterErrors:
     """
     reference, found = spoken_letters(said, language), spoken_letters(heard, language)
     return LetterErrors(edit_distance(reference, found), len(reference))
+
+
+@dataclass(frozen=True, slots=True)
+class WordErrors:
+    """Words that were heard wrong, of so many that were to be said."""
+
+    edits: int
+    words: int
+
+
+def word_errors(said: str, heard: str, language: str) -> WordErrors | None:
+    """Return how the words of what was ``heard`` differ; None where words are not written apart."""
+    if not writes_words_apart(language):
+        return None
+    reference, found = (spoken_letters(text, language).split() for text in (said, heard))
+    return WordErrors(edit_distance(reference, found), len(reference))
+
+
+def writes_words_apart(language: str) -> bool:
+    """Return whether ``language`` puts spaces between words."""
+    return re.split("[-_]", language.lower())[0] not in UNSPACED
 
 
 def spoken_letters(text: str, language: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from idiolect.base.errors import CheckpointError, DataError
-from idiolect.nano.listeners import (
+from idiolect.listening.listeners import (
     GreedyDecoder,
     OwnListener,
     RealSpeakerEncoder,

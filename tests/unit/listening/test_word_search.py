@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idiolect.nano import word_search
-from idiolect.nano.spelling import ALPHABET, from_rows, to_rows
-from idiolect.nano.word_search import WordLetters, spell_words
+from idiolect.listening import word_search
+from idiolect.listening.spelling import ALPHABET, from_rows, to_rows
+from idiolect.listening.word_search import WordLetters, spell_words
 
 CATALAN = {"el": 50, "vell": 5, "mestre": 7, "cada": 9, "diumenge": 4, "pa": 6, "amb": 8}
 SURE, DOUBTED = 0.0, -0.5

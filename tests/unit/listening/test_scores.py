@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from clips import RATE, warble
-from idiolect.nano.scores import (
+from idiolect.listening.scores import (
     LetterErrors,
     cheapest_path,
     edit_distance,

@@ -1,0 +1,54 @@
+"""A run that is killed again and again ends as one that never was."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+import torch
+
+from idiolect.models.checkpoint import load_checkpoint
+from idiolect.models.nano import write_nano
+from run_kit import WAIT_SEC, start_process, trace, write_clips
+
+KILLS = 20
+STEPS = 120
+FLAGS = (
+    *("--train-manifest", "data/ca/train.jsonl", "--learning-rate", "1e-3", "--device", "cpu"),
+    *("--precision", "fp32", "--tokens-per-step", "500", "--epochs", str(STEPS)),
+    *("--max-steps", str(STEPS), "--dropout", "0.1", "--code-noise", "0.1", "--ema", "0.9"),
+    *("--log-interval", "1", "--save-every", "4", "--val-interval", "6", "--keep-best", "2"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0])
+def test_twenty_kills_at_any_moment_change_no_bit(tmp_path, seed):
+    write_nano(tmp_path / "checkpoints", seed=3)
+    write_clips(tmp_path / "data/ca", 8)
+    straight = start_process(*FLAGS, "--output-dir", "runs/straight", folder=tmp_path)
+    assert straight.wait(timeout=10 * WAIT_SEC) == 0
+    chance = random.Random(seed)
+    killed = 0
+    while killed < KILLS:
+        started = time.monotonic()
+        process = start_process(*FLAGS, "--output-dir", "runs/killed", folder=tmp_path)
+        # From the first imports to the middle of a step, of a validation, of a file being written.
+        time.sleep(chance.uniform(0.5, 14.0))
+        assert process.poll() in (None, 0), f"it failed after {time.monotonic() - started:.1f} s"
+        if process.poll() == 0:
+            break
+        process.kill()
+        process.wait()
+        killed += 1
+    last = start_process(*FLAGS, "--output-dir", "runs/killed", folder=tmp_path)
+    assert last.wait(timeout=10 * WAIT_SEC) == 0
+
+    assert killed == KILLS
+    runs = [tmp_path / "runs" / name for name in ("straight", "killed")]
+    assert trace(runs[0]) == trace(runs[1])
+    assert {p.name for p in runs[0].glob("*.pth")} == {p.name for p in runs[1].glob("*.pth")}
+    for name in ("latest.pth", "best.pth"):
+        weights, others = (load_checkpoint(run / name)[0] for run in runs)
+        assert all(torch.equal(weights[key], others[key]) for key in weights)
