@@ -50,8 +50,8 @@ COMMON = (
     *("--asr", "nano", "--probe-manifest", str(SENTENCES / SENTENCES_FILE)),
     *("--probe-sentences", "12", "--device", "cpu"),
 )
-FULL_RATE, LORA_RATE, ROW_RATE = "5e-4", "2e-3", "5e-3"
-"""Each the best of a few that were tried at one seed; what learns little wants a higher one."""
+THIRDS = {True: "182", False: "56"}
+"""Steps of a third of a run, with replay and without: at its ends the model speaks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,9 @@ class Way:
 
     name: str
     flags: tuple[str, ...]
-    extended: bool = True
+    replays: bool = True
+    """Whether clips of the base's languages are learnt too, each three times an epoch."""
+    extends: bool = True
     """Whether the tokenizer extends that of the base."""
 
     @property
@@ -68,36 +70,35 @@ class Way:
         """Its folder."""
         return "".join(c if c.isalnum() else "_" for c in self.name)
 
+    def command(self, output: Path, seed: int) -> tuple[str, ...]:
+        """Return what is typed behind ``idiolect``, in the folder of the data."""
+        tokenizer = f"{TOKENIZER if self.extends else OWN_TOKENIZER}.model"
+        return (
+            *("train", *COMMON, *self.flags, *(WITH_REPLAY if self.replays else ())),
+            *("--save-every", THIRDS[self.replays], "--tokenizer", tokenizer),
+            *("--output-dir", str(output), "--seed", str(seed)),
+        )
 
+
+LORA = ("--mode", "lora", "--lora-rank", "16", "--lora-alpha", "32")
 WAYS = (
-    Way(name="full, replay", flags=("--learning-rate", FULL_RATE, *WITH_REPLAY)),
-    Way(name="full", flags=("--learning-rate", FULL_RATE)),
+    Way(name="full, replay", flags=("--learning-rate", "5e-4")),
+    Way(name="full, no replay", flags=("--learning-rate", "5e-4"), replays=False),
     Way(
         name="full, replay, KL to the base 1.0",
-        flags=("--learning-rate", FULL_RATE, *WITH_REPLAY, "--base-kl", "1.0"),
+        flags=("--learning-rate", "5e-4", "--base-kl", "1.0"),
+    ),
+    Way(name="LoRA of rank 16 at 5e-4, replay", flags=(*LORA, "--learning-rate", "5e-4")),
+    Way(name="LoRA of rank 16 at 2e-3, replay", flags=(*LORA, "--learning-rate", "2e-3")),
+    Way(
+        name="rows of new pieces only at 5e-3, no replay",
+        flags=("--mode", "rows", "--learning-rate", "5e-3"),
+        replays=False,
     ),
     Way(
-        name="LoRA of rank 16, replay",
-        flags=(
-            *("--mode", "lora", "--lora-rank", "16", "--lora-alpha", "32"),
-            *("--learning-rate", LORA_RATE, *WITH_REPLAY),
-        ),
-    ),
-    Way(
-        name="LoRA of rank 16",
-        flags=(
-            *("--mode", "lora", "--lora-rank", "16", "--lora-alpha", "32"),
-            *("--learning-rate", LORA_RATE),
-        ),
-    ),
-    Way(
-        name="rows of new pieces only",
-        flags=("--mode", "rows", "--learning-rate", ROW_RATE, "--text-loss-weight", "0.2"),
-    ),
-    Way(
-        name="full, replay, tokenizer of its own",
-        flags=("--learning-rate", FULL_RATE, *WITH_REPLAY),
-        extended=False,
+        name="full, replay, a tokenizer of its own",
+        flags=("--learning-rate", "5e-4"),
+        extends=False,
     ),
 )
 
@@ -177,9 +178,7 @@ def _folder(way: Way, seed: int) -> Path:
 def _train(folder: Path, way: Way, seed: int) -> tuple[Way, int]:
     own = _folder(way, seed)
     (folder / own).mkdir(parents=True, exist_ok=True)
-    tokenizer = f"{TOKENIZER if way.extended else OWN_TOKENIZER}.model"
-    command = [sys.executable, "-m", "idiolect", "train", *COMMON, *way.flags]
-    command += ["--tokenizer", tokenizer, "--output-dir", str(own), "--seed", str(seed)]
+    command = [sys.executable, "-m", "idiolect", *way.command(own, seed)]
     with (folder / own / "output.txt").open("w") as output:
         subprocess.run(  # noqa: S603 -- our own interpreter and arguments
             command,

@@ -16,7 +16,10 @@ from idiolect.training.state import RUN_FILES
 
 REFERENCE = ROOT / "docs/reference"
 SPECIFICATION = REFERENCE / "indextts2.md"
-OTHER_FLAGS = {"--help", "--check", "--amp", "--code-loss-weight", "--editable", "--no-deps"}
+OTHER_FLAGS = {
+    *("--help", "--check", "--amp", "--code-loss-weight", "--editable", "--no-deps"),
+    *("--nproc-per-node", "--num-processes", "--use-fsdp"),
+}
 """Of other programs, of this folder's own script, and spellings that the trainer takes too."""
 
 

@@ -1,9 +1,7 @@
-from itertools import pairwise
-
 import pytest
 import torch
 
-from idiolect.training.feed import Share, Waits, ahead
+from idiolect.training.feed import Share, ahead
 from idiolect.training.loss import count_labels, loss_sums
 from tiny_gpt import tiny_gpt
 from training_kit import CLIPS, small_feed
@@ -113,12 +111,3 @@ def test_an_error_ahead_comes_to_who_asked():
     assert [next(coming) for _ in range(3)]
     with pytest.raises(ZeroDivisionError):
         next(coming)
-
-
-def test_waiting_is_added_up_and_taken_once():
-    waits = Waits()
-    pairs = list(pairwise(waits.over(range(3))))
-
-    assert pairs == [(0, 1), (1, 2)]
-    assert waits.taken() > 0
-    assert waits.taken() == 0

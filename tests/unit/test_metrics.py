@@ -1,5 +1,6 @@
 import json
 import math
+import time
 from dataclasses import asdict
 
 import numpy as np
@@ -194,7 +195,11 @@ def test_the_board_gets_two_sentences_of_each_language_with_their_spectrograms(t
 
 
 def run_to(folder, last_step: int, *, first_step: int, loss: float) -> None:
-    """Report a part of a run, every kind of line at every step."""
+    """Report a part of a run, every kind of line at every step.
+
+    TensorBoard orders the files of a folder by the second in their names, so each has its own.
+    """
+    time.sleep(1.01 - time.time() % 1)
     log = MetricsLog(folder, first_step=first_step)
     scores = Scores(loss=loss, text_loss=1.0, mel_loss=1.0, mel_top1=0.5)
     if first_step == 1:

@@ -28,11 +28,11 @@ from idiolect.data.features import Features
 from idiolect.data.manifest import SourceSpec, Utterance, read_manifest
 from idiolect.data.pairs import (
     Pair,
+    PairBook,
     PairConfig,
     PairPlan,
     is_paired,
     no_pairs_error,
-    plan_pairs,
     read_pairs,
 )
 from idiolect.data.split import sibling
@@ -63,6 +63,8 @@ class Source:
     targets: frozenset[str]
     self_pairs: bool = False
     """Whether a target without another prompt is its own: right for measuring, not for learning."""
+    book: PairBook | None = field(default=None, compare=False, repr=False)
+    """The clips, got ready for drawing; None gets them ready at each draw."""
 
     @property
     def clip_ids(self) -> set[str]:
@@ -77,7 +79,8 @@ class Source:
         if self.pairs is not None:
             pairs = [pair for pair in self.pairs if pair.target in self.targets]
             return PairPlan(config=config, pairs=pairs)
-        plan = plan_pairs(self.utterances.values(), config)
+        book = self.book or PairBook(self.utterances.values(), config)
+        plan = book.plan(config)
         unpaired = {
             reason: [target for target in ids if target in self.targets]
             for reason, ids in plan.unpaired.items()
@@ -168,6 +171,7 @@ def read_source(spec: SourceSpec) -> Source:
         utterances=utterances,
         pairs=pairs,
         targets=frozenset(targets),
+        book=PairBook(utterances.values(), PairConfig()) if pairs is None else None,
     )
 
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
-import torch
 
-from idiolect.audio.dims import MelDims
-from idiolect.audio.io import PCM16_PEAK, Waveform, read_audio
-from idiolect.audio.mel import LogMel
+from idiolect.audio.io import Waveform, read_audio
+from idiolect.audio.shown import sound_address, spectrogram
 from idiolect.base.files import read_jsonl
 from idiolect.base.page import (
     ACCENT,
@@ -50,9 +45,6 @@ WIDE_INCHES = (5.4, 2.6)
 LABELS = {BASE_NAME: "before: the base", NAME: "after: the tuned model", REFERENCE: "the recording"}
 HEARD_OF_OTHERS = 2
 """Sentences of each other language that can be heard on the page; all of them count."""
-MEL_LIFT = 5.0
-"""Half of what a spectrogram shows below its loudest, in nats."""
-
 HOW_HEARD = (
     "“Wrong” is the share of letters that {listener} hears wrong: what it writes down, against "
     "what was to be said (character error rate; above 100% when it hears more than that). It "
@@ -154,32 +146,10 @@ def _card(label: str, reading: Reading, wave: Waveform | None, longest: int) -> 
     return Sound(
         label=label,
         player=Player(src=sound_address(wave), label=f"{label}: {reading.line.text}"),
-        picture=image_address(_spectrogram(np.pad(wave, (0, longest - len(wave))))),
+        picture=image_address(spectrogram(np.pad(wave, (0, longest - len(wave))))),
         mark=mark,
         note="" if reading.heard is None else f"heard: “{reading.heard or '(nothing)'}”",
     )
-
-
-def sound_address(wave: Waveform) -> str:
-    """Return ``wave`` ``[N]`` at 22 050 Hz as a ``data:`` address that every browser plays.
-
-    MP3 where libsndfile can write it, which is a fifth of the size; 16-bit WAV elsewhere.
-    """
-    kind, subtype = (
-        ("MP3", "MPEG_LAYER_III") if "MP3" in soundfile.available_formats() else ("WAV", "PCM_16")
-    )
-    out = BytesIO()
-    pcm = np.rint(np.clip(wave, -1, 1) * PCM16_PEAK).astype(np.int16)
-    soundfile.write(out, pcm, SAMPLE_RATE, format=kind, subtype=subtype)
-    mime = "audio/mpeg" if kind == "MP3" else "audio/wav"
-    return f"data:{mime};base64,{b64encode(out.getvalue()).decode()}"
-
-
-def _spectrogram(wave: Waveform) -> Any:
-    """Return the log-mel spectrogram of ``wave`` as rows of bands, its floor cut."""
-    with torch.inference_mode():
-        mel = LogMel(MelDims())(torch.from_numpy(wave)[None])[0].numpy()
-    return np.maximum(mel, mel.max() - 2 * MEL_LIFT)
 
 
 def _curves(result: DemoResult) -> list[Figures | Note]:

@@ -8,7 +8,6 @@ neither the room nor the number of processes changes what is learnt.
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -251,28 +250,3 @@ def ahead(
             made = coming.popleft().result()
             coming.extend(pool.submit(make, item) for item in islice(todo, 1))
             yield made
-
-
-class Waits:
-    """How long one waits for what comes next."""
-
-    def __init__(self) -> None:
-        self.sec = 0.0
-
-    def over(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield ``items``; what each of them takes to come is added up."""
-        coming = iter(items)
-        while True:
-            started = time.monotonic()
-            try:
-                item = next(coming)
-            except StopIteration:
-                return
-            finally:
-                self.sec += time.monotonic() - started
-            yield item
-
-    def taken(self) -> float:
-        """Return the seconds since the last call."""
-        sec, self.sec = self.sec, 0.0
-        return sec

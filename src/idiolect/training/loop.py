@@ -16,7 +16,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from idiolect.base.log import get_logger
-from idiolect.training.feed import Feed, Waits
+from idiolect.base.stopwatch import Stopwatch
+from idiolect.training.feed import Feed
 from idiolect.training.loss import LossWeights
 from idiolect.training.metrics import MetricsLog, peak_memory_bytes
 from idiolect.training.rows import RowRates
@@ -146,13 +147,25 @@ def report_to(
     log: MetricsLog,
     state: RunState,
     weights: LossWeights,
-    waits: Waits,
     *,
+    waits: Stopwatch,
+    asides: Stopwatch,
     every: int,
     last_step: int,
     device: torch.device,
 ) -> StepHook:
-    """Return the hook that reports the mean over the steps since the last report."""
+    """Return the hook that reports the mean over the steps since the last report.
+
+    Args:
+        log: Where to.
+        state: Has the sums, and begins anew.
+        weights: Of the losses.
+        waits: What steps waited for their data.
+        asides: What was done between steps and is none of them: measuring and saving.
+        every: Steps between two reports.
+        last_step: Of the run.
+        device: Whose memory is told.
+    """
     since_sec, num_steps, num_labels, num_codes = time.monotonic(), 0, 0, 0
 
     def report_interval(report: StepReport) -> None:
@@ -167,7 +180,7 @@ def report_to(
             report,
             state.meter.scores(weights),
             last_step=last_step,
-            elapsed_sec=now_sec - since_sec,
+            elapsed_sec=now_sec - since_sec - asides.taken(),
             num_labels=num_labels,
             num_steps=num_steps,
             num_codes=num_codes,

@@ -45,6 +45,7 @@ class Measurement:
         folder: Of the run.
         config: Of the run.
         base_languages: What the base spoke before.
+        install_command: What installs the best checkpoint.
     """
 
     def __init__(  # noqa: PLR0913 -- everything that a validation looks at
@@ -61,6 +62,7 @@ class Measurement:
         folder: Path,
         config: TrainConfig,
         base_languages: Collection[str],
+        install_command: str,
     ) -> None:
         self._model, self._gpt = model, gpt
         self._feed, self._state, self._weights = feed, state, weights
@@ -68,7 +70,9 @@ class Measurement:
         self._probe, self._log = probe, log
         self._folder, self._config = folder, config
         self._base_languages = base_languages
-        self._said: set[str] = set()
+        self._install_command = install_command
+        records = log.records if log is not None else ()
+        self._said = {notice.kind for notice in find_notices(records, base_languages)}
         self._next_report_sec = 0.0
         self.is_stopped = False
         """Whether ``--patience`` is at its end."""
@@ -101,7 +105,7 @@ class Measurement:
         self.is_stopped = should_stop(log.records, patience, self._base_languages)
         if is_last or time.monotonic() >= self._next_report_sec:
             started = time.monotonic()
-            write_run_report(self._folder, self._base_languages)
+            write_run_report(self._folder, self._base_languages, self._install_command)
             took_sec = time.monotonic() - started
             self._next_report_sec = time.monotonic() + took_sec / REPORTING_SHARE
 

@@ -276,9 +276,8 @@ class MetricsLog:
             is_best: Whether it is the best so far.
         """
         languages = {name: _finite(scores) for name, scores in by_language.items()}
-        spoken = "; ".join(f"{name} {_summary(scores)}" for name, scores in languages.items())
-        best = ", the best so far" if is_best else ""
-        get_logger().info("spoken at step %d: %s%s", step, spoken, best)
+        if is_best:
+            get_logger().info("step %d is understood best so far", step)
         self._write("probe", step, epoch, {"languages": languages, "is_best": is_best})
         for path in _first_of_each_folder(sounds, BOARD_SOUNDS):
             self._show_sound(path, step)
@@ -310,16 +309,6 @@ def _finite(scores: Mapping[str, float | None]) -> dict[str, float]:
     return {
         name: value for name, value in scores.items() if value is not None and math.isfinite(value)
     }
-
-
-def _summary(scores: Mapping[str, float]) -> str:
-    """Return what the log says about one language."""
-    parts = []
-    if "cer" in scores:
-        parts.append(f"{scores['cer']:.1%} of the letters wrong")
-    if "similarity" in scores:
-        parts.append(f"voice {scores['similarity']:.2f}")
-    return ", ".join(parts) or "not measured"
 
 
 def _first_of_each_folder(paths: Iterable[Path], most: int) -> Iterator[Path]:

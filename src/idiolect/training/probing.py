@@ -51,11 +51,11 @@ class LanguageScores:
         parts = [
             ("letters wrong", self.cer, "{:.1%}"),
             ("words wrong", self.wer, "{:.1%}"),
-            ("similarity", self.similarity, "{:.2f}"),
+            ("likeness", self.similarity, "{:.2f}"),
             ("prompt heard", self.leak_rate, "{:.0%}"),
             ("end not heard", self.lost_end_rate, "{:.0%}"),
-            ("missing_end_rate", self.missing_end_rate, "{:.0%}"),
-            ("rate_ratio", self.rate_ratio, "{:.2f}"),
+            ("endless", self.missing_end_rate, "{:.0%}"),
+            ("pace", self.rate_ratio, "{:.2f}"),
             ("mean length", self.duration_sec, "{:.1f} s"),
         ]
         said = [f"{name} {form.format(value)}" for name, value, form in parts if value is not None]

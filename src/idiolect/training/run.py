@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -20,12 +20,12 @@ from idiolect.base.errors import TrainingError
 from idiolect.base.files import remove_left_over
 from idiolect.base.log import get_logger, log_to_file, only_errors, run_header
 from idiolect.base.progress import progress
+from idiolect.base.stopwatch import Stopwatch
 from idiolect.models.checkpoint import Weights
-from idiolect.models.config import GptDims
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.training.averages import RunningMean
 from idiolect.training.base_kl import BaseTeacher, base_languages
-from idiolect.training.config import AUTO, CONFIG_FILE, LATEST_FILE, TrainConfig
+from idiolect.training.config import CONFIG_FILE, LATEST_FILE, TrainConfig
 from idiolect.training.engine import (
     load_optimizer_state,
     make_accelerator,
@@ -34,8 +34,9 @@ from idiolect.training.engine import (
     wants_shards,
     whole,
 )
-from idiolect.training.feed import Feed, Share, Waits
+from idiolect.training.feed import Feed, Share
 from idiolect.training.inputs import Inputs, TrainingData, prepare_data, read_inputs
+from idiolect.training.intervals import intervals_of
 from idiolect.training.loop import (
     LoopSettings,
     Room,
@@ -48,7 +49,7 @@ from idiolect.training.loop import (
 )
 from idiolect.training.loss import LossWeights, TrainableGpt
 from idiolect.training.measure import Measurement
-from idiolect.training.memory import tokens_for_memory
+from idiolect.training.memory import tokens_on
 from idiolect.training.metrics import MetricsLog, Scores
 from idiolect.training.optimizer import make_optimizer, set_weight_decay
 from idiolect.training.probing import MakeProbe, Probe
@@ -79,11 +80,6 @@ from idiolect.training.state import (
 )
 from idiolect.training.step import StepReport
 from idiolect.training.trackers import log_to, start_trackers
-
-MOST_STEPS_PER_SAVE = 1000
-SAVES_PER_RUN = 10
-CPU_TOKENS_PER_PASS = 4096
-"""More gain nothing on a processor, and take memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +264,7 @@ class _Run:
             data.train,
             data.val,
             dims,
-            tokens_per_pass=_tokens_per_pass(self.config, dims, accelerator.device),
+            tokens_per_pass=tokens_on(accelerator.device, dims, self.config),
             tokens_per_step=self.state.tokens_per_step,
             share=Share(index=accelerator.process_index, count=accelerator.num_processes),
         )
@@ -283,12 +279,7 @@ class _Run:
     def _plan(self, steps_per_epoch: int) -> None:
         """Decide how many steps there are, and their learning rates."""
         config, state = self.config, self.state
-        last_step = steps_per_epoch * config.epochs
-        self.last_step = min(last_step, config.max_steps) if config.max_steps else last_step
-        self.save_every = config.save_every or min(
-            MOST_STEPS_PER_SAVE, math.ceil(self.last_step / SAVES_PER_RUN)
-        )
-        self.val_every = config.val_interval or self.save_every
+        self.last_step, self.save_every, self.val_every = intervals_of(config, steps_per_epoch)
         if not state.step:
             state.schedule = make_schedule(
                 self.last_step, share=config.warmup_share, steps=config.warmup_steps
@@ -313,8 +304,9 @@ class _Run:
         with self._opened_log(first_step) as log:
             measurement = self._measurement(model, gpt, probe, log)
             if self.state.first_scores is None:
+                self._report_rows(gpt, log)
                 measurement.take()
-            waits = Waits()
+            waits, asides = Stopwatch(), Stopwatch()
             with (
                 stopping_on_signals() as stop_asked,
                 progress("training", self._num_left, reports_itself=True) as advance,
@@ -322,14 +314,14 @@ class _Run:
                 train_steps(
                     model,
                     optimizer,
-                    waits.over(self.feed.steps(first_step, self.last_step)),
+                    waits.waiting_for(self.feed.steps(first_step, self.last_step)),
                     self.accelerator,
                     self._settings(rows),
                     room=Room(self.feed),
                     after_step=[
                         count_into(self.state),
-                        *self._report_to(log, waits),
-                        self._measure_and_save(gpt, optimizer, measurement, stop_asked),
+                        *self._report_to(log, waits, asides),
+                        self._measure_and_save(gpt, optimizer, measurement, stop_asked, asides),
                         lambda _: advance(1),
                     ],
                     stop_asked=lambda: self.stopped,
@@ -350,6 +342,15 @@ class _Run:
         share = config.new_row_lr / config.learning_rate if config.new_row_lr else 1.0
         alone_until = None if is_row_mode else config.warmup_rows
         return RowRates(gpt, is_new, new_share=share, alone_until=alone_until)
+
+    def _report_rows(self, gpt: UnifiedVoice, log: MetricsLog | None) -> None:
+        """Report how many of the text rows that the base lacks the data can teach."""
+        is_new = new_rows(self.inputs.tokenizer, self.inputs.base_tokenizer, gpt.dims.text_rows)
+        if log is None or not bool(is_new.any()):
+            return
+        texts = (ids for source in self.feed.train for ids in source.text_ids.values())
+        seen = torch.from_numpy(np.unique(np.concatenate(list(texts)))).long()
+        log.report_rows(0, 0, learnt=int(is_new[seen].sum()), total=int(is_new.sum()))
 
     def _place(self, gpt: UnifiedVoice) -> nn.Module:
         """Return the model on its device, on all processes."""
@@ -418,6 +419,7 @@ class _Run:
             folder=self.folder,
             config=self.config,
             base_languages=self.base_languages,
+            install_command=self._install_command(),
         )
 
     def _make_probe(self) -> Probe | None:
@@ -442,7 +444,9 @@ class _Run:
             rows=rows,
         )
 
-    def _report_to(self, log: MetricsLog | None, waits: Waits) -> list[StepHook]:
+    def _report_to(
+        self, log: MetricsLog | None, waits: Stopwatch, asides: Stopwatch
+    ) -> list[StepHook]:
         if log is None:
             return []
         return [
@@ -450,7 +454,8 @@ class _Run:
                 log,
                 self.state,
                 self.weights,
-                waits,
+                waits=waits,
+                asides=asides,
                 every=self.config.log_interval,
                 last_step=self.last_step,
                 device=self.accelerator.device,
@@ -463,6 +468,7 @@ class _Run:
         optimizer: Optimizer,
         measurement: Measurement,
         stop_asked: StopAsked,
+        asides: Stopwatch,
     ) -> StepHook:
         """Return the hook that validates and saves when it is time, and saves before a stop."""
         self.stopped = False
@@ -477,7 +483,7 @@ class _Run:
             self.stopped, is_due = self._agreed(stop_asked(), is_due)
             is_last = report.step == self.last_step
             measures = is_last or report.step % self.val_every == 0
-            with self._smoothed():
+            with asides.running(), self._smoothed():
                 if measures:
                     measurement.take()
                     (self.stopped_early,) = self._agreed(measurement.is_stopped)
@@ -525,22 +531,27 @@ class _Run:
             get_logger().info("%s is the mean of steps %s", path, ", ".join(map(str, steps)))
         measurement.tell(log, is_last=True)
 
-    def _result(self, data: TrainingData) -> TrainResult:
-        best_path = self.checkpoints.best_path
-        best_path = best_path if best_path.is_file() else self.folder / LATEST_FILE
-        command = ["idiolect", "install", "--checkpoint", str(best_path)]
+    @property
+    def _best_path(self) -> Path:
+        best = self.checkpoints.best_path
+        return best if best.is_file() else self.folder / LATEST_FILE
+
+    def _install_command(self, path: Path | None = None) -> str:
+        command = ["idiolect", "install", "--checkpoint", str(path or self.checkpoints.best_path)]
         command += ["--tokenizer", str(self.inputs.tokenizer.path)]
-        command += ["--output-name", self.config.output_name]
+        return shlex.join([*command, "--output-name", self.config.output_name])
+
+    def _result(self, data: TrainingData) -> TrainResult:
         return TrainResult(
             folder=self.folder,
             step=self.state.step,
             last_step=self.last_step,
-            best_path=best_path,
+            best_path=self._best_path,
             best_step=self.state.best_step,
             first=self.state.first_scores,
             best=self.state.best_scores,
             left_out=data.left_out,
-            install_command=shlex.join(command),
+            install_command=self._install_command(self._best_path),
             base_unchanged=self.inputs.snapshot.verify(),
             heard=_heard_in_short(self.state),
             stopped_early=self.stopped_early,
@@ -563,13 +574,3 @@ def _heard_in_short(state: RunState) -> dict[str, str]:
 
 def _whole(weights: Weights) -> Weights:
     return {name: whole(tensor) for name, tensor in weights.items()}
-
-
-def _tokens_per_pass(config: TrainConfig, dims: GptDims, device: torch.device) -> int:
-    """Return how many tokens a forward pass may have."""
-    if config.tokens_per_pass != AUTO:
-        return int(config.tokens_per_pass)
-    if device.type == "cpu":
-        return CPU_TOKENS_PER_PASS
-    free_bytes, _ = torch.cuda.mem_get_info(device)
-    return tokens_for_memory(free_bytes + torch.cuda.memory_reserved(device), dims, config)

@@ -41,6 +41,7 @@ from idiolect.training.free_duration import with_free_speed
 from idiolect.training.metrics import METRICS_FILE, TENSORBOARD_DIR, Meter, Scores
 from idiolect.training.probing import SAMPLES_DIR, LanguageScores
 from idiolect.training.schedule import Schedule
+from idiolect.training.trackers import TRACKERS_DIR
 
 STATE_FILE = Path("state") / "state.pth"
 AVERAGED_FILE = "averaged.pth"
@@ -54,6 +55,7 @@ RUN_FILES = (
     STEP_PATTERN,
     *(LATEST_FILE, BEST_FILE, AVERAGED_FILE, CONFIG_FILE, METRICS_FILE, LOG_FILE),
     *(LEFT_OUT_FILE, REPORT_FILE, STATE_FILE.parent.name, TENSORBOARD_DIR, SAMPLES_DIR),
+    TRACKERS_DIR,
 )
 """All that a run writes into its folder."""
 HEARD, HEARD_OF_BASE = "probe_cer", "probe_cer_base"

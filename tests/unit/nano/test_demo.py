@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from idiolect.audio.io import probe_audio, write_wav
+from idiolect.audio.shown import sound_address
 from idiolect.base.errors import ConfigError, SynthesisError, UserError
 from idiolect.base.files import read_jsonl, write_jsonl
 from idiolect.base.units import SAMPLE_RATE
@@ -25,7 +26,7 @@ from idiolect.nano.demo import (
     told_in_short,
 )
 from idiolect.nano.demo_corpus import CORPUS_DIR, copy_corpus
-from idiolect.nano.demo_report import sound_address, write_report
+from idiolect.nano.demo_report import write_report
 from idiolect.nano.demo_speech import (
     Line,
     Speaker,
