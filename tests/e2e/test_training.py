@@ -62,7 +62,7 @@ def test_a_run_learns_and_leaves_what_the_guide_promises(here, capsys):
     assert {p.name for p in folder.iterdir() if p.name != ".lock"} == {
         *{f"model_step{step}.pth" for step in (8, 9, 10, best_step(folder))},
         *("best.pth", "latest.pth", "state", "runs", "metrics.jsonl", "train.log"),
-        *("config.yaml", "left_out.jsonl", "report.html"),
+        *("config.yaml", "left_out.jsonl", "report.html", "samples"),
     }
     assert list((folder / "runs").glob("events*"))
     losses = [row[3] for row in trace(folder) if row[0] == "val"]

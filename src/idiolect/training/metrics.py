@@ -276,8 +276,6 @@ class MetricsLog:
             is_best: Whether it is the best so far.
         """
         languages = {name: _finite(scores) for name, scores in by_language.items()}
-        if is_best:
-            get_logger().info("step %d is understood best so far", step)
         self._write("probe", step, epoch, {"languages": languages, "is_best": is_best})
         for path in _first_of_each_folder(sounds, BOARD_SOUNDS):
             self._show_sound(path, step)
