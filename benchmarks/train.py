@@ -4,9 +4,9 @@
 All three learn the same clips in the same run, turn by turn; counted are tokens to be predicted,
 without padding, by the second. The clips are as long as those of two real corpora, of which
 ``lengths.csv`` has the seconds and the letters; what is in them is drawn, for speed does not depend
-on it. ``predecessor`` pads random batches to their longest text and codes, computes each block again
-instead of keeping it, holds the conditioners, opens a file for each field of a clip and reads loss
-and top-1 back at each step; ``plain`` keeps the blocks and has no conditioners::
+on it. ``predecessor`` pads random batches to their longest text and codes, computes each block
+again instead of keeping it, holds the conditioners, opens a file for each field of a clip and reads
+loss and top-1 back at each step; ``plain`` keeps the blocks and has no conditioners::
 
     python benchmarks/train.py --device cpu --quick --json
 """

@@ -18,8 +18,13 @@ RATE_HZ = 22_050
 WAIT_SEC = 120.0
 
 
-def write_clips(folder: Path, count: int, *, language: str = "ca") -> Path:
-    """Write a raw manifest of ``count`` synthetic clips; return its path."""
+def write_clips(
+    folder: Path, count: int, *, language: str = "ca", stated_sec: float | None = None
+) -> Path:
+    """Write a raw manifest of ``count`` synthetic clips; return its path.
+
+    It says how long each is, or what is to be ``stated``.
+    """
     folder.mkdir(parents=True)
     clips = []
     for number in range(count):
@@ -33,7 +38,7 @@ def write_clips(folder: Path, count: int, *, language: str = "ca") -> Path:
                 text=CATALAN_SENTENCES[number],
                 speaker="biel",
                 language=language,
-                duration_sec=len(audio) / RATE_HZ,
+                duration_sec=stated_sec or len(audio) / RATE_HZ,
             )
         )
     write_manifest(folder / "train.jsonl", clips)

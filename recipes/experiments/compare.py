@@ -42,16 +42,16 @@ OWN_TOKENIZER = TOKENIZER.with_name("own_bpe")
 OWN_PIECES = 160
 """Of a tokenizer of Catalan alone: what the corpus of the demo carries, and no more."""
 LANGUAGES = ("ca", "en", "es")
-WITH_REPLAY = ("--train-manifest", f"{REPLAY}@3")
+WITH_REPLAY = ("--train-manifest", str(REPLAY))
 COMMON = (
     *("--train-manifest", str(PAIRS), "--val-manifest", str(PAIRS.with_name("val_paired.jsonl"))),
     *("--base-checkpoint", str(BASE), "--batch-size", "8", "--epochs", "7", "--dropout", "0"),
     *("--code-noise", "0.25", "--text-loss-weight", "0", "--keep", "1"),
     *("--asr", "nano", "--probe-manifest", str(SENTENCES / SENTENCES_FILE)),
-    *("--probe-sentences", "12", "--device", "cpu"),
+    *("--probe-sentences", "8", "--device", "cpu"),
 )
-THIRDS = {True: "182", False: "56"}
-"""Steps of a third of a run, with replay and without: at its ends the model speaks."""
+HALVES = {True: "203", False: "168"}
+"""Steps of half a run, with replay and without: behind each half the model speaks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Way:
     name: str
     flags: tuple[str, ...]
     replays: bool = True
-    """Whether clips of the base's languages are learnt too, each three times an epoch."""
+    """Whether clips of the base's languages are learnt too."""
     extends: bool = True
     """Whether the tokenizer extends that of the base."""
 
@@ -75,7 +75,7 @@ class Way:
         tokenizer = f"{TOKENIZER if self.extends else OWN_TOKENIZER}.model"
         return (
             *("train", *COMMON, *self.flags, *(WITH_REPLAY if self.replays else ())),
-            *("--save-every", THIRDS[self.replays], "--tokenizer", tokenizer),
+            *("--save-every", HALVES[self.replays], "--tokenizer", tokenizer),
             *("--output-dir", str(output), "--seed", str(seed)),
         )
 
@@ -88,8 +88,7 @@ WAYS = (
         name="full, replay, KL to the base 1.0",
         flags=("--learning-rate", "5e-4", "--base-kl", "1.0"),
     ),
-    Way(name="LoRA of rank 16 at 5e-4, replay", flags=(*LORA, "--learning-rate", "5e-4")),
-    Way(name="LoRA of rank 16 at 2e-3, replay", flags=(*LORA, "--learning-rate", "2e-3")),
+    Way(name="LoRA of rank 16 at 1e-3, replay", flags=(*LORA, "--learning-rate", "1e-3")),
     Way(
         name="rows of new pieces only at 5e-3, no replay",
         flags=("--mode", "rows", "--learning-rate", "5e-3"),

@@ -19,6 +19,7 @@ FLAGS = (
     *("--precision", "fp32", "--tokens-per-step", "500", "--epochs", str(STEPS)),
     *("--max-steps", str(STEPS), "--dropout", "0.1", "--code-noise", "0.1", "--ema", "0.9"),
     *("--log-interval", "1", "--save-every", "4", "--val-interval", "6", "--keep-best", "2"),
+    *("--probe-sentences", "0"),
 )
 
 

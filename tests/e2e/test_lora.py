@@ -9,12 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from idiolect.audio.io import write_wav
 from idiolect.base.errors import ConfigError, TrainingError
 from idiolect.base.hashes import sha256_file
 from idiolect.base.snapshot import BaseSnapshot
-from idiolect.data.formants import CATALAN_SENTENCES, VOICES, speak_formants
-from idiolect.data.manifest import Utterance, write_manifest
 from idiolect.models.adapter import open_weights
 from idiolect.models.checkpoint import load_checkpoint, read_header
 from idiolect.models.loading import CONDITIONER_KEYS
@@ -23,8 +20,9 @@ from idiolect.registry.install import InstallConfig, install_model
 from idiolect.training import loop
 from idiolect.training.config import TrainConfig
 from idiolect.training.run import train
+from run_kit import config as plain_config
+from run_kit import write_clips
 
-RATE_HZ = 22_050
 BASE = Path("checkpoints/gpt.pth")
 
 
@@ -33,23 +31,7 @@ def workplace(tmp_path_factory):
     """A folder with a base and six clips."""
     folder = tmp_path_factory.mktemp("workplace")
     write_nano(folder / "checkpoints", seed=3)
-    (folder / "data").mkdir()
-    clips = []
-    for number, text in enumerate(CATALAN_SENTENCES[:6]):
-        audio = speak_formants(text, VOICES[0])
-        write_wav(folder / f"data/{number}.wav", audio, RATE_HZ)
-        clips.append(
-            Utterance(
-                id=f"clip{number}",
-                audio=f"{number}.wav",
-                root=folder / "data",
-                text=text,
-                speaker="biel",
-                language="ca",
-                duration_sec=len(audio) / RATE_HZ,
-            )
-        )
-    write_manifest(folder / "data/train.jsonl", clips)
+    write_clips(folder / "data", 6)
     return folder
 
 
@@ -62,18 +44,13 @@ def here(workplace, monkeypatch):
 def config(name: str, **given) -> TrainConfig:
     plain = {
         "train_manifest": ("data/train.jsonl",),
-        "output_dir": Path("runs") / name,
-        "batch_size": 2,
-        "epochs": 2,
         "learning_rate": 3e-3,
-        "log_interval": 1,
-        "device": "cpu",
         "precision": "fp32",
         "mode": "lora",
         "lora_rank": 4,
         "lora_alpha": 8.0,
     }
-    return TrainConfig(**(plain | given))
+    return plain_config(name, **(plain | given))
 
 
 def losses(name: str) -> list[tuple]:

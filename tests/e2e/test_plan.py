@@ -8,21 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from idiolect.audio.io import write_wav
 from idiolect.base import files as files_module
 from idiolect.cli.train import main
 from idiolect.data.extraction import extract_features
 from idiolect.data.extractor import Extractor
 from idiolect.data.features import FeatureStore, features_dir
-from idiolect.data.formants import CATALAN_SENTENCES, VOICES, speak_formants
-from idiolect.data.manifest import Utterance, read_manifest, write_manifest
+from idiolect.data.manifest import read_manifest, write_manifest
 from idiolect.models.nano import write_nano
 from idiolect.models.published import locate_base
 from idiolect.training.config import TrainConfig
 from idiolect.training.plan import make_plan
 from idiolect.training.run import train
+from run_kit import write_clips
 
-RATE_HZ = 22_050
 NUM_CLIPS = 14
 STATED_SEC = 15.0
 Usage = namedtuple("Usage", "total used free")
@@ -33,23 +31,7 @@ def workplace(tmp_path_factory):
     """A base and short clips, whose manifest says that each of them has fifteen seconds."""
     folder = tmp_path_factory.mktemp("workplace")
     write_nano(folder / "checkpoints", seed=3)
-    (folder / "data").mkdir()
-    clips = []
-    for number in range(NUM_CLIPS):
-        audio = speak_formants(CATALAN_SENTENCES[number], VOICES[0])
-        write_wav(folder / f"data/{number}.wav", audio, RATE_HZ)
-        clips.append(
-            Utterance(
-                id=f"clip{number}",
-                audio=f"{number}.wav",
-                root=folder / "data",
-                text=CATALAN_SENTENCES[number],
-                speaker="biel",
-                language="ca",
-                duration_sec=STATED_SEC,
-            )
-        )
-    write_manifest(folder / "data/train.jsonl", clips)
+    write_clips(folder / "data", NUM_CLIPS, stated_sec=STATED_SEC)
     return folder
 
 

@@ -19,7 +19,7 @@ from run_kit import WAIT_SEC, trace, write_clips
 FLAGS = (
     *("--train-manifest", "data/ca/train.jsonl", "--learning-rate", "1e-3", "--device", "cpu"),
     *("--precision", "fp32", "--batch-size", "3", "--epochs", "2", "--log-interval", "1"),
-    *("--save-every", "2", "--dropout", "0"),
+    *("--save-every", "2", "--dropout", "0", "--probe-sentences", "0"),
 )
 
 

@@ -182,6 +182,7 @@ class SpokenProbe:
         own = check_output(folder / SAMPLES_DIR / f"step{step}")
         with (
             _evaluating(gpt),
+            self._networks_at_work(),
             torch.no_grad(),
             progress("speaking", len(self.set.sentences), unit="sentences") as advance,
         ):
@@ -201,6 +202,19 @@ class SpokenProbe:
         for language, found in scores.languages.items():
             get_logger().info("spoken at step %d, %s: %s", step, language, found.summary())
         return scores
+
+    @contextmanager
+    def _networks_at_work(self) -> Iterator[None]:
+        """Have what makes sound on the device while it does; the rest of the time is training's."""
+        stack = self._stack
+        networks = (stack.codec, stack.s2mel, stack.vocoder, stack.speaker)
+        for network in networks:
+            network.to(stack.device)
+        try:
+            yield
+        finally:
+            for network in networks:
+                network.to("cpu")
 
     def _speak_language(
         self, gpt: UnifiedVoice, language: str, folder: Path, advance: Advance

@@ -51,6 +51,7 @@ from idiolect.models.adapter import ADAPTED_MAPS, TRAINED_WHOLE
 from idiolect.models.config import GptDims
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.training.config import AUTO, TrainConfig
+from idiolect.training.head_loss import CHUNK_TOKENS
 from idiolect.training.rows import ROW_TABLES
 
 FLOAT_BYTES = 4
@@ -64,8 +65,6 @@ Source:
     Dettmers et al. 2022, "8-bit optimizers via block-wise quantization"; the block is that of
     bitsandbytes.
 """
-LOSS_CHUNK = 1024
-"""Tokens whose logits are there at a time."""
 LEAST_TOKENS = 1024
 """Of a pass: one clip of some 18 s with its text. With less, long clips would not fit."""
 MOST_TOKENS = 32_768
@@ -146,7 +145,7 @@ class TrainingMemory:
 
 
 def training_memory(
-    dims: GptDims, config: TrainConfig, *, on_gpu: bool = True, loss_chunk: int = LOSS_CHUNK
+    dims: GptDims, config: TrainConfig, *, on_gpu: bool = True, loss_chunk: int = CHUNK_TOKENS
 ) -> TrainingMemory:
     """Return the memory of training a GPT of ``dims`` as ``config`` says, on paper.
 

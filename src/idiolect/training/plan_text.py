@@ -109,7 +109,7 @@ def _time_rows(plan: Plan) -> Iterator[Row]:
     yield "", f"validations at {pace.val_rate:.0f} tokens a second, measured once"
     not_counted = ["saving"]
     not_counted += ["extracting features"] if plan.data.num_unextracted else []
-    not_counted += ["speaking and listening"] if plan.config.asr != "none" else []
+    not_counted += ["speaking and listening"] if plan.config.probe_sentences else []
     not_counted += ["comparing with the base"] if plan.config.base_kl else []
     yield "", f"not in it, for it was not measured: {', '.join(not_counted)}"
 

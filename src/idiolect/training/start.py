@@ -151,7 +151,9 @@ def find_base(config: TrainConfig) -> BaseFiles:
 
 
 def _holds_adapters(path: Path) -> bool:
-    header = read_header(path).header if path.is_file() else None
+    if not path.is_file() or is_base_dir(path.resolve().parent):
+        return False
+    header = read_header(path).header
     return header is not None and header.adapter is not None
 
 
