@@ -13,7 +13,7 @@ from idiolect.models.nano import write_nano
 from run_kit import WAIT_SEC, start_process, trace, write_clips
 
 KILLS = 20
-STEPS = 120
+STEPS = 600
 FLAGS = (
     *("--train-manifest", "data/ca/train.jsonl", "--learning-rate", "1e-3", "--device", "cpu"),
     *("--precision", "fp32", "--tokens-per-step", "500", "--epochs", str(STEPS)),

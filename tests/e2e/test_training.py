@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -392,3 +393,49 @@ def overfit_manifest(folder: Path) -> Path:
     folder.mkdir(parents=True)
     write_manifest(folder / "train.jsonl", clips[:8])
     return folder / "train.jsonl"
+
+
+def test_a_run_that_gets_no_better_stops_and_is_done_until_it_gets_more_patience(here):
+    """A rate so high that nothing is learnt any more."""
+    settings = config("stuck", epochs=9, learning_rate=0.5, val_interval=1, probe_sentences=0)
+    result = train(replace(settings, patience=2))
+    again = train(replace(settings, patience=2))
+    longer = train(replace(settings, patience=2, max_steps=result.step + 1))
+
+    further = train(replace(settings, patience=30))
+
+    assert result.stopped_early
+    assert result.is_complete
+    assert result.step < 36
+    assert again.step == longer.step == result.step
+    assert further.step == 36
+
+
+def test_means_best_checkpoints_and_rows_are_all_there_at_the_end(here):
+    settings = config("mean", epochs=2, val_interval=1, probe_sentences=0)
+    result = train(replace(settings, ema=0.5, keep_best=2, average_best=2))
+
+    folder = here / "runs/mean"
+    weights = [load_checkpoint(p)[0] for p in sorted(folder.glob("model_step*.pth"))]
+    mean, header = load_checkpoint(folder / "averaged.pth")
+    assert result.is_complete
+    assert header.step == 8
+    assert mean.keys() == weights[0].keys()
+    assert all(torch.isfinite(tensor).all() for tensor in mean.values())
+
+
+def test_rows_alone_need_new_pieces(here):
+    with pytest.raises(ConfigError, match="no piece that the base lacks"):
+        train(config("rows", mode="rows"))
+
+
+def test_two_languages_are_measured_apart(here):
+    write_clips(here / "data/eu", 3, language="eu")
+    languages = ("data/ca/train.jsonl", "data/eu/train.jsonl")
+    train(config("two", train_manifest=languages, val_manifest=languages, max_steps=1))
+
+    lines = [json.loads(x) for x in (here / "runs/two/metrics.jsonl").read_text().splitlines()]
+    spoken = [line for line in lines if line["kind"] == "probe"]
+    assert all(line["languages"].keys() == {"ca", "eu"} for line in lines if line["kind"] == "val")
+    assert [line["step"] for line in spoken] == [0, 1]
+    assert (here / "runs/two/samples/step1/ca/001.wav").is_file()

@@ -222,7 +222,8 @@ class _Run:
         self.weights = LossWeights(
             config.text_loss_weight, config.mel_loss_weight, kl=config.base_kl
         )
-        self.stopped_early = False
+        self.mean: RunningMean | None = None
+        self.stopped = False
 
     def do(self) -> TrainResult:
         """Do what is left of the run."""
@@ -295,10 +296,10 @@ class _Run:
     def _learn(self, gpt: UnifiedVoice, probe: Probe | None) -> None:
         """Take the steps that are left, and measure and save on the way."""
         first_step = self.state.step + 1
-        if first_step > self.last_step:
+        if first_step > self.last_step or self._is_out_of_patience:
             return
-        rows = self._row_rates(gpt)
         model = self._place(gpt)
+        rows = self._row_rates(gpt)
         optimizer = self._make_optimizer(gpt)
         self.mean = self._make_mean(gpt)
         with self._opened_log(first_step) as log:
@@ -471,7 +472,6 @@ class _Run:
         asides: Stopwatch,
     ) -> StepHook:
         """Return the hook that validates and saves when it is time, and saves before a stop."""
-        self.stopped = False
         saved_sec = time.monotonic()
 
         def measure_and_save(report: StepReport) -> None:
@@ -486,8 +486,7 @@ class _Run:
             with asides.running(), self._smoothed():
                 if measures:
                     measurement.take()
-                    (self.stopped_early,) = self._agreed(measurement.is_stopped)
-                    self.stopped = self.stopped or self.stopped_early
+                    self.stopped |= self._lose_patience(measurement)
                 saves = is_last or report.step % self.save_every == 0 or self.stopped or is_due
                 if saves:
                     self._save(gpt, optimizer)
@@ -496,6 +495,16 @@ class _Run:
                     self._save_weights(gpt)
 
         return measure_and_save
+
+    def _lose_patience(self, measurement: Measurement) -> bool:
+        (is_stopped,) = self._agreed(measurement.is_stopped)
+        self.state.lost_patience = self.config.patience if is_stopped else 0
+        return is_stopped
+
+    @property
+    def _is_out_of_patience(self) -> bool:
+        """Whether the run ended for want of anything better; more patience lets it go on."""
+        return 0 < self.config.patience <= self.state.lost_patience
 
     def _smoothed(self) -> AbstractContextManager[None]:
         return nullcontext() if self.mean is None else self.mean.in_place()
@@ -526,7 +535,7 @@ class _Run:
         if log is None:
             return
         steps = [kept.step for kept in self.state.best[: self.config.average_best]]
-        if steps and (self.state.step == self.last_step or self.stopped_early):
+        if steps and (self.state.step == self.last_step or self._is_out_of_patience):
             path = self.checkpoints.average(steps, self.state)
             get_logger().info("%s is the mean of steps %s", path, ", ".join(map(str, steps)))
         measurement.tell(log, is_last=True)
@@ -554,7 +563,7 @@ class _Run:
             install_command=self._install_command(self._best_path),
             base_unchanged=self.inputs.snapshot.verify(),
             heard=_heard_in_short(self.state),
-            stopped_early=self.stopped_early,
+            stopped_early=self._is_out_of_patience,
             is_told=self.is_main,
         )
 

@@ -106,6 +106,8 @@ class RunState:
     last_heard: dict[str, LanguageScores] = field(default_factory=dict)
     scored_step: int = 0
     """The step behind which the last scores were measured."""
+    lost_patience: int = 0
+    """The ``--patience`` that ended the run; 0 when it was not ended so."""
     meter: Meter = field(default_factory=Meter)
 
     @property
