@@ -19,6 +19,7 @@ from idiolect.cli.train import main
 from idiolect.data.features import FeatureStore
 from idiolect.data.manifest import read_manifest, write_manifest
 from idiolect.data.pairs import PairConfig, plan_pairs, read_pairs, write_pairs
+from idiolect.evaluation.probe import make_probe
 from idiolect.models.checkpoint import load_checkpoint, save_checkpoint
 from idiolect.models.loading import load_gpt
 from idiolect.models.nano import write_nano
@@ -429,10 +430,11 @@ def test_rows_alone_need_new_pieces(here):
         train(config("rows", mode="rows"))
 
 
-def test_two_languages_are_measured_apart(here):
+def test_two_languages_are_measured_and_heard_apart(here):
     write_clips(here / "data/eu", 3, language="eu")
     languages = ("data/ca/train.jsonl", "data/eu/train.jsonl")
-    train(config("two", train_manifest=languages, val_manifest=languages, max_steps=1))
+    settings = config("two", train_manifest=languages, val_manifest=languages, max_steps=1)
+    train(settings, make_probe)
 
     lines = [json.loads(x) for x in (here / "runs/two/metrics.jsonl").read_text().splitlines()]
     spoken = [line for line in lines if line["kind"] == "probe"]
