@@ -433,7 +433,9 @@ def test_rows_alone_need_new_pieces(here):
 def test_two_languages_are_measured_and_heard_apart(here):
     write_clips(here / "data/eu", 3, language="eu")
     languages = ("data/ca/train.jsonl", "data/eu/train.jsonl")
-    settings = config("two", train_manifest=languages, val_manifest=languages, max_steps=1)
+    settings = config(
+        "two", train_manifest=languages, val_manifest=languages, max_steps=1, probe_sentences=1
+    )
     train(settings, make_probe)
 
     lines = [json.loads(x) for x in (here / "runs/two/metrics.jsonl").read_text().splitlines()]
