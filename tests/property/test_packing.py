@@ -7,6 +7,7 @@ import copy
 import torch
 from hypothesis import given, settings
 
+from idiolect.data.batches import ROW_MULTIPLE
 from idiolect.training.loss import embed_rows, loss_sums, token_logits
 from tiny_gpt import tiny_gpt
 from training_kit import SAMPLES, batch, sample
@@ -37,13 +38,16 @@ def test_packed_padded_and_one_by_one_learn_the_same(samples):
 
 @FEW
 @given(SAMPLES)
-def test_a_packed_row_holds_the_samples_and_no_padding(samples):
+def test_a_packed_row_holds_the_samples_and_less_than_a_filling_behind_them(samples):
     made = batch(*samples, packed=True)
+    num_rows = sum(made.packed_lens[: len(samples)])
 
     slots = torch.cat([made.prefix_slots.flatten(), made.text.slots, made.codes.slots])
 
     assert made.num_rows == 1
-    assert sorted(slots.tolist()) == list(range(made.row_len))
+    assert sorted(slots.tolist()) == list(range(num_rows))
+    assert 0 <= made.row_len - num_rows < ROW_MULTIPLE
+    assert made.row_len % ROW_MULTIPLE == 0
     assert sum(made.packed_lens) == made.row_len
     assert made.prefix_slots[:, 0].tolist() == [
         sum(made.packed_lens[:place]) for place in range(len(samples))

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from idiolect.data.samples import sample_len
 from idiolect.training.feed import Share, ahead
 from idiolect.training.loss import count_labels, loss_sums
 from tiny_gpt import tiny_gpt
@@ -34,7 +35,8 @@ def test_an_epoch_has_every_clip_once(given):
 
 def test_steps_have_about_as_many_tokens_as_were_asked_for():
     made = small_feed(tokens_per_step=130)
-    rows = [sum(b.row_len for b in step.batches) for step in made.steps(1, made.steps_per_epoch)]
+    steps = made.steps(1, made.steps_per_epoch)
+    rows = [sum(sample_len(made.train, ref) for ref in step.refs) for step in steps]
 
     assert made.tokens_per_step == 130
     assert all(abs(count - 130) < 60 for count in rows)

@@ -27,6 +27,10 @@ from idiolect.models.gpt import PREFIX_ROWS, decode_positions
 IGNORE_INDEX = -100
 """Label of a token after which nothing is to be learnt."""
 
+ROW_MULTIPLE = 128
+"""Packed rows are filled up to a multiple of this: bfloat16 kernels of a processor are made for one
+length, and rows of any length would have them made anew in each step."""
+
 CodePositions = Literal["decode", "published"]
 
 
@@ -78,7 +82,7 @@ class GptBatch:
     num_rows: int
     row_len: int
     packed_lens: tuple[int, ...] | None = None
-    """Of the samples that share the one row; None where each has its own."""
+    """Of the samples that share the one row, and of what fills it up; None if they share none."""
     languages: tuple[str, ...] = ()
     """Of the samples, in their order."""
     asked_codes: Tensor | None = None
@@ -142,6 +146,7 @@ def make_batch(
     parts = [rows_of(len(sample.text_ids), len(sample.codes)) for sample in samples]
     lens = [sum(rows) for rows in parts]
     row_len = sum(lens) if packed else max(lens)
+    filler = -row_len % ROW_MULTIPLE if packed else 0
     steps = lens if packed else [row_len] * len(lens)
     sample_starts = [0, *accumulate(steps[:-1])]
     text_starts = [start + PREFIX_ROWS for start in sample_starts]
@@ -154,8 +159,8 @@ def make_batch(
         text=_text_tokens(samples, text_starts, dims),
         codes=_code_tokens(samples, code_starts, dims, code_positions),
         num_rows=1 if packed else len(samples),
-        row_len=row_len,
-        packed_lens=tuple(lens) if packed else None,
+        row_len=row_len + filler,
+        packed_lens=_with_filler(lens, filler) if packed else None,
         languages=tuple(sample.language for sample in samples),
         asked_codes=_asked_codes(samples),
         base=(
@@ -165,6 +170,10 @@ def make_batch(
         ),
         base_codes=_base_codes(samples) if for_base else None,
     )
+
+
+def _with_filler(lens: Sequence[int], filler: int) -> tuple[int, ...]:
+    return (*lens, filler) if filler else tuple(lens)
 
 
 def as_base_reads(sample: GptSample) -> GptSample:

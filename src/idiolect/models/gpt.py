@@ -347,7 +347,7 @@ class _Transformer(nn.Module):
     def __init__(self, dim: int, num_heads: int, num_layers: int, *, dropout: float) -> None:
         super().__init__()
         self.gradient_checkpointing = False
-        self.drop = nn.Dropout(dropout)
+        self.drop = _Dropout(dropout)
         self.h = nn.ModuleList(
             _Block(layer, dim, num_heads, dropout=dropout) for layer in range(num_layers)
         )
@@ -413,30 +413,74 @@ class _CausalAttention(nn.Module):
         self.num_heads = num_heads
         self.c_attn = _Conv1D(dim, 3 * dim)
         self.c_proj = _Conv1D(dim, dim)
-        self.resid_dropout = nn.Dropout(dropout)
+        self.resid_dropout = _Dropout(dropout)
 
     def forward(self, x: Tensor, before: Before) -> Tensor:
         qkv = self.c_attn(x).unflatten(-1, (3, self.num_heads, -1))  # [B, S, 3, H, K]
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, S, K]
+        if before.packed_lens is not None:
+            y = _attend_within(qkv, before.packed_lens)
+        else:
+            y = self._attend(qkv, before)
+        out: Tensor = self.resid_dropout(self.c_proj(y.flatten(2)))  # [B, S, D]
+        return out
+
+    def _attend(self, qkv: Tensor, before: Before) -> Tensor:
+        """Return causal attention over ``qkv`` and what came before it, ``[B, S, H, K]``."""
+        q, k, v = _heads_first(qkv)
         if before.cache is not None:
             k, v = before.cache.append(self.layer, k, v)
-        if before.packed_lens is not None:
-            y = _attend_within(q, k, v, before.packed_lens)
-        else:
-            is_causal = before.keep is None and x.shape[1] > 1
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=before.keep, is_causal=is_causal)
-        out: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).flatten(2)))  # [B, S, D]
-        return out
+        is_causal = before.keep is None and q.shape[2] > 1
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=before.keep, is_causal=is_causal)
+        return y.transpose(1, 2)
+
+
+def _heads_first(qkv: Tensor) -> Tensor:
+    """Return queries, keys and values, each ``[B, H, S, K]``, of ``[B, S, 3, H, K]``."""
+    return qkv.permute(2, 0, 3, 1, 4)
 
 
 # The lengths of a batch are plain numbers: compiled, it would be compiled for each anew.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def _attend_within(q: Tensor, k: Tensor, v: Tensor, lens: Sequence[int]) -> Tensor:
-    """Return causal attention within each sequence of ``lens``, ``[1, H, S, K]``, S together."""
-    parts = zip(*(torch.split(x, list(lens), dim=2) for x in (q, k, v)), strict=True)
-    return torch.cat(
-        [F.scaled_dot_product_attention(a, b, c, is_causal=True) for a, b, c in parts], dim=2
-    )
+def _attend_within(qkv: Tensor, lens: Sequence[int]) -> Tensor:
+    """Return causal attention within each sequence of ``lens``, ``[1, S, H, K]``, S together.
+
+    In float32 on a CPU: its bfloat16 kernels are made anew for each length, which takes longer
+    than the attention of a sentence.
+    """
+    dtype = torch.float32 if qkv.device.type == "cpu" else qkv.dtype
+    attended = []
+    for part in torch.split(qkv.to(dtype), list(lens), dim=1):
+        q, k, v = _heads_first(part)
+        attended.append(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2))
+    return torch.cat(attended, dim=1).to(qkv.dtype)
+
+
+class _Dropout(nn.Module):
+    """Drops activations while training, and lifts the others to the same mean.
+
+    On a CPU torch draws a float for each activation, which takes a tenth of a training step; here a
+    byte is drawn, so the probability is a multiple of 1/256 there.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.probability:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.probability)
+        dropped = round(self.probability * 256)
+        kept = (_random_bytes(x.shape) >= dropped).to(x.dtype)
+        return x * kept.mul_(256 / (256 - dropped))
+
+
+def _random_bytes(shape: torch.Size) -> Tensor:
+    """Return bytes by torch's generator, eight at a draw."""
+    count = shape.numel()
+    draws = torch.empty(-(-count // 8), dtype=torch.int64).random_(-(2**63), 2**63 - 1)
+    return draws.view(torch.uint8)[:count].view(shape)
 
 
 class _FeedForward(nn.Module):
@@ -444,7 +488,7 @@ class _FeedForward(nn.Module):
         super().__init__()
         self.c_fc = _Conv1D(dim, 4 * dim)
         self.c_proj = _Conv1D(4 * dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = _Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")))

@@ -22,6 +22,9 @@ from idiolect.data.batches import IGNORE_INDEX
 
 CHUNK_TOKENS = 1024
 """Rows of logits at once: enough for a full matrix product, 32 MB at 8194 classes."""
+TOKEN_MULTIPLE = 128
+"""Tokens are filled up to a multiple of this, for the reason of
+:data:`idiolect.data.batches.ROW_MULTIPLE`."""
 
 
 def head_loss(states: Tensor, head: nn.Linear, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,7 +51,10 @@ class _HeadLoss(torch.autograd.Function):
         dtype = computed_in(states)
         wanted = ctx.needs_input_grad[:3]
         grads = no_gradients((states, weight, bias), wanted)
-        x, w, b = states.to(dtype), weight.to(dtype), bias.to(dtype)
+        filler = -len(labels) % TOKEN_MULTIPLE
+        x = F.pad(states.to(dtype), (0, 0, 0, filler))
+        labels = F.pad(labels, (0, filler), value=IGNORE_INDEX)
+        w, b = weight.to(dtype), bias.to(dtype)
         loss = states.new_zeros((), dtype=torch.float32)
         correct = labels.new_zeros(())
         for start in range(0, len(labels), CHUNK_TOKENS):
@@ -108,7 +114,8 @@ def add_gradients(
     for_states, for_weight, for_bias = grads
     rounded = pull.to(weight.dtype)
     if for_states is not None:
-        for_states[rows] = rounded @ weight
+        own = for_states[rows]  # shorter than the chunk, where that was filled up
+        own += (rounded @ weight)[: len(own)]
     if for_weight is not None:
         for_weight += rounded.T @ states
     if for_bias is not None:

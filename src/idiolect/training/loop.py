@@ -59,11 +59,11 @@ class Room:
         Raises:
             OutOfRoomError: One clip is too long, or processes wait for each other meanwhile.
         """
-        largest = max(batch.row_len for batch in self.fitted(data).batches)
-        longest = max(max(batch.packed_lens or (0,)) for batch in data.batches)
-        if self._feed.share.count > 1 or largest <= longest:
+        passes = self.fitted(data).batches
+        is_cut = all(len(batch.latents) == 1 for batch in passes)
+        if self._feed.share.count > 1 or is_cut:
             raise error
-        self._tokens = max(1, min(self._tokens, largest) // 2)
+        self._tokens = max(1, min(self._tokens, max(batch.row_len for batch in passes)) // 2)
         torch.cuda.empty_cache()
         get_logger().warning(
             "%s: passes of %d tokens from here on; the steps stay what they were",
