@@ -14,7 +14,8 @@ Source:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -108,13 +109,26 @@ def train_vocoder(corpus_manifest: Path, folder: Path, config: VocoderConfig) ->
         DataError: The manifest or a clip cannot be read, or no clip is long enough.
         TrainingError: A loss is not finite.
     """
-    torch.set_flush_denormal(True)
     clips = open_clips(corpus_manifest, folder / "clips")
     lesson = Lesson(PieceSource(clips, config), config)
     if weights_to_begin_with(folder, GENERATOR_FILE):
         lesson.begin_with(load_generator(folder, config.dims))
-    run_stage("vocoder", folder, lesson.parts, lesson.step, config.pace)
+    with _denormals_flushed():
+        run_stage("vocoder", folder, lesson.parts, lesson.step, config.pace)
     export_generator(folder)
+
+
+@contextmanager
+def _denormals_flushed() -> Iterator[None]:
+    """Take numbers too small for full precision as zero: a processor is slow with them.
+
+    That is a state of the whole process, and others compute in it afterwards.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def export_generator(folder: Path) -> None:

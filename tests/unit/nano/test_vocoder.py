@@ -242,6 +242,12 @@ def test_a_run_that_was_cut_ends_with_the_same_weights(manifest, tmp_path):
             assert torch.equal(tensor, again[part][name]), (part, name)
 
 
+def test_numbers_of_the_process_are_afterwards_what_they_were(manifest, tmp_path):
+    train_vocoder(manifest, tmp_path, TINY)
+
+    assert float(np.finfo(np.float64).tiny) / 4 > 0
+
+
 def test_the_trained_vocoder_loads_and_speaks(manifest, tmp_path):
     train_vocoder(manifest, tmp_path, TINY)
     generator = load_generator(tmp_path, TINY.dims)
