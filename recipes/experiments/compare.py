@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -199,13 +200,15 @@ def _outcome(folder: Path) -> Outcome | None:
     heard = [{k: v["cer"] for k, v in line["languages"].items()} for line in probes]
     best = min(range(1, len(heard)), key=lambda place: heard[place]["ca"])
     trained = [line for line in lines if line["kind"] == "train"]
+    steps = [0, *(line["step"] for line in trained)]
+    nums = [last - first for first, last in pairwise(steps)]
     return Outcome(
         before=heard[0],
         best=heard[best],
         best_step=probes[best]["step"],
         last=heard[-1],
         curve=[each["ca"] for each in heard],
-        sec=sum(line["step_sec"] for line in trained) * 10,
+        sec=sum(line["step_sec"] * num for line, num in zip(trained, nums, strict=True)),
     )
 
 
