@@ -16,12 +16,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
 from idiolect.base.files import write_text
-from idiolect.base.units import format_duration
 from idiolect.cli.surface import run_command
 from idiolect.nano.demo import Progress
 from idiolect.nano.demo_corpus import copy_corpus
@@ -128,7 +126,6 @@ class Outcome:
     last: dict[str, float]
     curve: list[float]
     """Of the new language, at each validation."""
-    sec: float
 
 
 def main(command: CompareCommand) -> int:
@@ -199,16 +196,12 @@ def _outcome(folder: Path) -> Outcome | None:
         return None
     heard = [{k: v["cer"] for k, v in line["languages"].items()} for line in probes]
     best = min(range(1, len(heard)), key=lambda place: heard[place]["ca"])
-    trained = [line for line in lines if line["kind"] == "train"]
-    steps = [0, *(line["step"] for line in trained)]
-    nums = [last - first for first, last in pairwise(steps)]
     return Outcome(
         before=heard[0],
         best=heard[best],
         best_step=probes[best]["step"],
         last=heard[-1],
         curve=[each["ca"] for each in heard],
-        sec=sum(line["step_sec"] * num for line, num in zip(trained, nums, strict=True)),
     )
 
 
@@ -225,15 +218,15 @@ START, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def _table(command: CompareCommand) -> Iterator[str]:
-    yield "| way | ca, best | ca, end | en, end | es, end | lost en, es | training |"
-    yield "|---|--:|--:|--:|--:|--:|--:|"
+    yield "| way | ca, best | ca, end | en, end | es, end | lost en, es |"
+    yield "|---|--:|--:|--:|--:|--:|"
     found = {
         way: [_outcome(command.dir / _folder(way, seed)) for seed in command.seeds] for way in WAYS
     }
     first = next((o for outcomes in found.values() for o in outcomes if o), None)
     if first is not None:
         cells = [_percent([first.before[language]]) for language in ("ca", "ca", "en", "es")]
-        yield f"| the base | {' | '.join(cells)} | | |"
+        yield f"| the base | {' | '.join(cells)} | |"
     for way, outcomes in found.items():
         if done := [outcome for outcome in outcomes if outcome is not None]:
             yield _row(way, done)
@@ -255,7 +248,6 @@ def _row(way: Way, done: Sequence[Outcome]) -> str:
         _percent([each.best["ca"] for each in done]),
         *(_percent([each.last[language] for each in done]) for language in LANGUAGES),
         ", ".join(lost),
-        format_duration(fmean(each.sec for each in done)),
     ]
     return f"| {way.name} | {' | '.join(cells)} |"
 

@@ -86,6 +86,14 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def agreed(accelerator: Accelerator, *flags: bool) -> list[bool]:
+    """Return which of ``flags`` any process raised; every process must call."""
+    if accelerator.num_processes == 1:
+        return list(flags)
+    own = torch.tensor(flags, dtype=torch.float32, device=accelerator.device)
+    return [value > 0 for value in accelerator.reduce(own).tolist()]
+
+
 def optimizer_state(optimizer: Optimizer) -> dict[str, object]:
     """Return the state of ``optimizer``, whole, whatever the processes share out."""
     content = optimizer.state_dict()

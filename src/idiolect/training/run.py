@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from idiolect.base.config import write_yaml
 from idiolect.base.errors import TrainingError
@@ -21,22 +19,13 @@ from idiolect.base.files import remove_left_over
 from idiolect.base.log import get_logger, log_to_file, only_errors, run_header
 from idiolect.base.progress import progress
 from idiolect.base.stopwatch import Stopwatch
-from idiolect.models.checkpoint import Weights
-from idiolect.models.gpt import UnifiedVoice
-from idiolect.training.averages import RunningMean
-from idiolect.training.base_kl import BaseTeacher, base_languages
+from idiolect.training.base_kl import base_languages
 from idiolect.training.config import CONFIG_FILE, LATEST_FILE, TrainConfig
-from idiolect.training.engine import (
-    load_optimizer_state,
-    make_accelerator,
-    optimizer_state,
-    place,
-    wants_shards,
-    whole,
-)
+from idiolect.training.engine import make_accelerator, wants_shards
 from idiolect.training.feed import Feed, Share
 from idiolect.training.inputs import Inputs, TrainingData, prepare_data, read_inputs
 from idiolect.training.intervals import intervals_of
+from idiolect.training.learner import Learner
 from idiolect.training.loop import (
     LoopSettings,
     Room,
@@ -47,13 +36,13 @@ from idiolect.training.loop import (
     stopping_on_signals,
     train_steps,
 )
-from idiolect.training.loss import LossWeights, TrainableGpt
+from idiolect.training.loss import LossWeights
 from idiolect.training.measure import Measurement
 from idiolect.training.memory import tokens_on
 from idiolect.training.metrics import MetricsLog, Scores
-from idiolect.training.optimizer import make_optimizer, set_weight_decay
+from idiolect.training.milestones import Milestones
 from idiolect.training.probing import MakeProbe, Probe
-from idiolect.training.rows import RowRates, check_new_rows, new_rows
+from idiolect.training.rows import new_rows
 from idiolect.training.schedule import extend, make_schedule
 from idiolect.training.start import (
     Begin,
@@ -78,7 +67,6 @@ from idiolect.training.state import (
     open_state,
     step_files,
 )
-from idiolect.training.step import StepReport
 from idiolect.training.trackers import log_to, start_trackers
 
 
@@ -222,8 +210,6 @@ class _Run:
         self.weights = LossWeights(
             config.text_loss_weight, config.mel_loss_weight, kl=config.base_kl
         )
-        self.mean: RunningMean | None = None
-        self.stopped = False
 
     def do(self) -> TrainResult:
         """Do what is left of the run."""
@@ -244,7 +230,7 @@ class _Run:
             keep=config.keep,
         )
         self._plan(self.feed.steps_per_epoch)
-        self._learn(start.gpt, probe)
+        self._learn(probe)
         return self._result(data)
 
     def _prepare(self) -> TrainingData:
@@ -280,114 +266,92 @@ class _Run:
     def _plan(self, steps_per_epoch: int) -> None:
         """Decide how many steps there are, and their learning rates."""
         config, state = self.config, self.state
-        self.last_step, self.save_every, self.val_every = intervals_of(config, steps_per_epoch)
+        self.intervals = intervals_of(config, steps_per_epoch)
+        last_step = self.intervals.last_step
         if not state.step:
             state.schedule = make_schedule(
-                self.last_step, share=config.warmup_share, steps=config.warmup_steps
+                last_step, share=config.warmup_share, steps=config.warmup_steps
             )
-        elif self.last_step > state.step:
+        elif last_step > state.step:
             state.schedule = extend(
                 state.schedule,
                 step=state.step,
-                total_steps=self.last_step,
+                total_steps=last_step,
                 share=config.warmup_share,
             )
 
-    def _learn(self, gpt: UnifiedVoice, probe: Probe | None) -> None:
+    def _learn(self, probe: Probe | None) -> None:
         """Take the steps that are left, and measure and save on the way."""
-        first_step = self.state.step + 1
-        if first_step > self.last_step or self._is_out_of_patience:
+        first_step, last_step = self.state.step + 1, self.intervals.last_step
+        if first_step > last_step or self._is_out_of_patience:
             return
-        model = self._place(gpt)
-        rows = self._row_rates(gpt)
-        optimizer = self._make_optimizer(gpt)
-        self.mean = self._make_mean(gpt)
+        is_new = self._new_rows()
+        learner = self._make_learner(is_new)
         with self._opened_log(first_step) as log:
-            measurement = self._measurement(model, gpt, probe, log)
+            measurement = self._measurement(learner, probe, log)
             if self.state.first_scores is None:
-                self._report_rows(gpt, log)
+                self._report_rows(is_new, log)
                 measurement.take()
             waits, asides = Stopwatch(), Stopwatch()
             with (
                 stopping_on_signals() as stop_asked,
-                progress("training", self._num_left, reports_itself=True) as advance,
+                progress("training", last_step - self.state.step, reports_itself=True) as advance,
             ):
+                milestones = self._milestones(learner, measurement, stop_asked, asides)
                 train_steps(
-                    model,
-                    optimizer,
-                    waits.waiting_for(self.feed.steps(first_step, self.last_step)),
+                    learner.model,
+                    learner.optimizer,
+                    waits.waiting_for(self.feed.steps(first_step, last_step)),
                     self.accelerator,
-                    self._settings(rows),
+                    self._settings(learner),
                     room=Room(self.feed),
                     after_step=[
                         count_into(self.state),
                         *self._report_to(log, waits, asides),
-                        self._measure_and_save(gpt, optimizer, measurement, stop_asked, asides),
+                        milestones.reach,
                         lambda _: advance(1),
                     ],
-                    stop_asked=lambda: self.stopped,
+                    stop_asked=lambda: milestones.is_stopped,
                 )
             self._finish(measurement, log)
 
-    @property
-    def _num_left(self) -> int:
-        return self.last_step - self.state.step
+    def _new_rows(self) -> Tensor:
+        """Return which text rows the base lacks, ``[V]`` bool."""
+        tokenizer, base = self.inputs.tokenizer, self.inputs.base_tokenizer
+        return new_rows(tokenizer, base, self.starting.gpt.dims.text_rows)
 
-    def _row_rates(self, gpt: UnifiedVoice) -> RowRates | None:
-        config = self.config
-        is_row_mode = config.mode == "rows"
-        if not (is_row_mode or config.warmup_rows or config.new_row_lr):
-            return None
-        is_new = new_rows(self.inputs.tokenizer, self.inputs.base_tokenizer, gpt.dims.text_rows)
-        check_new_rows(is_new, where="--mode rows, --warmup-rows, --new-row-lr")
-        share = config.new_row_lr / config.learning_rate if config.new_row_lr else 1.0
-        alone_until = None if is_row_mode else config.warmup_rows
-        return RowRates(gpt, is_new, new_share=share, alone_until=alone_until)
+    def _make_learner(self, is_new: Tensor) -> Learner:
+        return Learner(
+            self.starting.gpt,
+            self.config,
+            self.inputs,
+            is_new=is_new,
+            accelerator=self.accelerator,
+            begun=self.begun,
+        )
 
-    def _report_rows(self, gpt: UnifiedVoice, log: MetricsLog | None) -> None:
+    def _milestones(
+        self, learner: Learner, measurement: Measurement, stop_asked: StopAsked, asides: Stopwatch
+    ) -> Milestones:
+        return Milestones(
+            learner,
+            measurement,
+            self.checkpoints,
+            self.state,
+            self.config,
+            intervals=self.intervals,
+            accelerator=self.accelerator,
+            stop_asked=stop_asked,
+            asides=asides,
+        )
+
+    def _report_rows(self, is_new: Tensor, log: MetricsLog | None) -> None:
         """Report how many of the text rows that the base lacks the data can teach."""
-        is_new = new_rows(self.inputs.tokenizer, self.inputs.base_tokenizer, gpt.dims.text_rows)
         if log is None or not bool(is_new.any()):
             return
         texts = (ids for source in self.feed.train for ids in source.text_ids.values())
         seen = torch.from_numpy(np.unique(np.concatenate(list(texts)))).long()
         log.report_rows(0, 0, learnt=int(is_new[seen].sum()), total=int(is_new.sum()))
-
-    def _place(self, gpt: UnifiedVoice) -> nn.Module:
-        """Return the model on its device, on all processes."""
-        config = self.config
-        gpt.gradient_checkpointing = config.gradient_checkpointing
-        if config.compile:
-            gpt.compile_blocks()
-        model = TrainableGpt(gpt, code_noise=config.code_noise, teacher=self._teacher())
-        return place(model, self.accelerator, shard=wants_shards(config))
-
-    def _teacher(self) -> BaseTeacher | None:
-        if not self.config.base_kl:
-            return None
-        half = self.accelerator.mixed_precision == "bf16"
-        return BaseTeacher.load(self.inputs.files, self.accelerator.device, half=half)
-
-    def _make_optimizer(self, gpt: UnifiedVoice) -> Optimizer:
-        config = self.config
-        optimizer = make_optimizer(
-            gpt,
-            weight_decay=config.weight_decay,
-            device=self.accelerator.device,
-            kind=config.optimizer,
-        )
-        if self.begun.optimizer is not None:
-            load_optimizer_state(optimizer, self.begun.optimizer)
-            set_weight_decay(optimizer, config.weight_decay)
-        return optimizer
-
-    def _make_mean(self, gpt: UnifiedVoice) -> RunningMean | None:
-        if not self.config.ema:
-            return None
-        mean = RunningMean(gpt, self.config.ema)
-        if self.begun.held:
-            mean.load_weights(self.begun.held)
-        return mean
 
     @contextmanager
     def _opened_log(self, first_step: int) -> Iterator[MetricsLog | None]:
@@ -406,11 +370,11 @@ class _Run:
             self.accelerator.end_training()
 
     def _measurement(
-        self, model: nn.Module, gpt: UnifiedVoice, probe: Probe | None, log: MetricsLog | None
+        self, learner: Learner, probe: Probe | None, log: MetricsLog | None
     ) -> Measurement:
         return Measurement(
-            model,
-            gpt,
+            learner.model,
+            learner.gpt,
             self.feed,
             self.state,
             self.weights,
@@ -435,14 +399,14 @@ class _Run:
         device = self.accelerator.device
         return self.make_probe(self.config, inputs.files, inputs.tokenizer, inputs.val, device)
 
-    def _settings(self, rows: RowRates | None) -> LoopSettings:
+    def _settings(self, learner: Learner) -> LoopSettings:
         return LoopSettings(
             schedule=self.state.schedule,
             learning_rate=self.config.learning_rate,
             weights=self.weights,
             grad_clip=self.config.grad_clip,
             seed=self.config.seed,
-            rows=rows,
+            rows=learner.rows,
         )
 
     def _report_to(
@@ -458,84 +422,22 @@ class _Run:
                 waits=waits,
                 asides=asides,
                 every=self.config.log_interval,
-                last_step=self.last_step,
+                last_step=self.intervals.last_step,
                 device=self.accelerator.device,
             )
         ]
-
-    def _measure_and_save(
-        self,
-        gpt: UnifiedVoice,
-        optimizer: Optimizer,
-        measurement: Measurement,
-        stop_asked: StopAsked,
-        asides: Stopwatch,
-    ) -> StepHook:
-        """Return the hook that validates and saves when it is time, and saves before a stop."""
-        saved_sec = time.monotonic()
-
-        def measure_and_save(report: StepReport) -> None:
-            nonlocal saved_sec
-            if self.mean is not None:
-                self.mean.update(report.step)
-            minutes = (time.monotonic() - saved_sec) / 60
-            is_due = bool(self.config.save_minutes) and minutes >= self.config.save_minutes
-            self.stopped, is_due = self._agreed(stop_asked(), is_due)
-            is_last = report.step == self.last_step
-            measures = is_last or report.step % self.val_every == 0
-            with asides.running(), self._smoothed():
-                if measures:
-                    measurement.take()
-                    self.stopped |= self._lose_patience(measurement)
-                saves = is_last or report.step % self.save_every == 0 or self.stopped or is_due
-                if saves:
-                    self._save(gpt, optimizer)
-                    saved_sec = time.monotonic()
-                elif measures and self.state.is_kept:
-                    self._save_weights(gpt)
-
-        return measure_and_save
-
-    def _lose_patience(self, measurement: Measurement) -> bool:
-        (is_stopped,) = self._agreed(measurement.is_stopped)
-        self.state.lost_patience = self.config.patience if is_stopped else 0
-        return is_stopped
 
     @property
     def _is_out_of_patience(self) -> bool:
         """Whether the run ended for want of anything better; more patience lets it go on."""
         return 0 < self.config.patience <= self.state.lost_patience
 
-    def _smoothed(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.mean is None else self.mean.in_place()
-
-    def _agreed(self, *flags: bool) -> list[bool]:
-        """Return which of ``flags`` any process raised."""
-        if self.accelerator.num_processes == 1:
-            return list(flags)
-        own = torch.tensor(flags, dtype=torch.float32, device=self.accelerator.device)
-        return [value > 0 for value in self.accelerator.reduce(own).tolist()]
-
-    def _save(self, gpt: UnifiedVoice, optimizer: Optimizer) -> None:
-        trained, held = _whole(gpt.state_dict()), None
-        if self.mean is not None:
-            held = _whole(self.mean.held())
-        content = optimizer_state(optimizer)
-        if self.is_main:
-            path = self.checkpoints.save(trained, content, self.state, held=held)
-            get_logger().info("saved %s", path)
-
-    def _save_weights(self, gpt: UnifiedVoice) -> None:
-        trained = _whole(gpt.state_dict())
-        if self.is_main:
-            self.checkpoints.save_weights(trained, self.state)
-
     def _finish(self, measurement: Measurement, log: MetricsLog | None) -> None:
         """Average the best checkpoints, if that was asked for, and report once more."""
         if log is None:
             return
         steps = [kept.step for kept in self.state.best[: self.config.average_best]]
-        if steps and (self.state.step == self.last_step or self._is_out_of_patience):
+        if steps and (self.state.step == self.intervals.last_step or self._is_out_of_patience):
             path = self.checkpoints.average(steps, self.state)
             get_logger().info("%s is the mean of steps %s", path, ", ".join(map(str, steps)))
         measurement.tell(log, is_last=True)
@@ -554,7 +456,7 @@ class _Run:
         return TrainResult(
             folder=self.folder,
             step=self.state.step,
-            last_step=self.last_step,
+            last_step=self.intervals.last_step,
             best_path=self._best_path,
             best_step=self.state.best_step,
             first=self.state.first_scores,
@@ -579,7 +481,3 @@ def _heard_in_short(state: RunState) -> dict[str, str]:
         for language, (before, after) in pairs.items()
         if before is not None and after is not None
     }
-
-
-def _whole(weights: Weights) -> Weights:
-    return {name: whole(tensor) for name, tensor in weights.items()}
