@@ -48,7 +48,7 @@ LETTERS_PER_TOKEN = 2.64
 """As the Czech tokenizer of 1000 pieces had it; see results/real_corpora.md."""
 NUM_CLIPS = 320
 """Drawn from the lengths, enough that no turn sees a clip twice."""
-WIDTHS = {"nano": (192, 6, 3), "56M": (768, 8, 12)}
+WIDTHS = {"nano": (192, 6, 3), "56M": (768, 8, 12), "published": (1280, 24, 20)}
 """Width, layers and heads."""
 BATCH_SIZE = 16
 """Clips; the predecessor's is 4 unless told otherwise, and 40 in its script for Catalan."""
@@ -95,7 +95,7 @@ def main() -> int:
 def _parse_flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--widths", nargs="+", choices=WIDTHS, default=list(WIDTHS))
+    parser.add_argument("--widths", nargs="+", choices=WIDTHS, default=["nano", "56M"])
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="clips in a step")
     parser.add_argument("--steps", type=int, default=6, help="in each turn")
     parser.add_argument("--turns", type=int, default=3, help="of each; the median counts")
@@ -109,6 +109,8 @@ def _parse_flags() -> argparse.Namespace:
 
 def _dims(label: str) -> GptDims:
     dim, num_layers, num_heads = WIDTHS[label]
+    if label == "published":
+        return GptDims()
     shipped = read_base_config(SHIPPED_DIR / "config.yaml").gpt
     return replace(shipped, dim=dim, num_layers=num_layers, num_heads=num_heads)
 

@@ -615,6 +615,7 @@ SPOILT_FLAGS = {
     "install": ("--checkpoint", "--checkpiont tuned.pth"),
     "models": ("--model-dir", "--model-dri models"),
     "synth": ("--voice", "--voise audio/00.wav"),
+    "compare": ("--prompt", "--model-a base --model-b base --promt voice.wav"),
     "webui": ("--port", "--prot 7861"),
     "doctor": ("--base", "--bsae checkpoints"),
     "download": ("--accept-licence", "--acept-licence bilibili"),

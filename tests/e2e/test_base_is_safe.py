@@ -72,6 +72,7 @@ DISGUISES: dict[str, Callable[[Path], str]] = {
 }
 
 SPEECH = ["--voice", "audio/00.wav", "--text", "Bon dia."]
+COMPARISON = ("--model-a", "base", "--model-b", "base", "--prompt", "voice.wav", "--text", "Hola.")
 WRITERS: dict[str, Callable[[str], list[str]]] = {
     "prepare": lambda base: [
         *("prepare", "--audio-dir", "audio", "--transcript-file", "catalan.txt"),
@@ -96,7 +97,11 @@ WRITERS: dict[str, Callable[[str], list[str]]] = {
     ],
     "models": lambda base: ["models", "--rebuild", "--model-dir", base],
     "synth": lambda base: ["synth", *SPEECH, "--output", f"{base}/out.wav"],
+    "compare": lambda base: ["compare", *COMPARISON, "--output-dir", base],
+    "models export": lambda base: ["models", "export", "catalan", base, "--model-dir", "models"],
     "webui": lambda base: ["webui", "--output-dir", base],
+    "webui voices": lambda base: ["webui", "--voices-dir", base],
+    "webui jobs": lambda base: ["webui", "--jobs-dir", base],
     "corpus": lambda base: ["corpus", "debian", next(iter(CORPORA)), base, "--language", "en"],
     "demo": lambda base: ["demo", "--dir", base],
     "nano": lambda base: ["nano", "new", f"{base}/nano"],

@@ -89,7 +89,7 @@ def page(command: str, folder: Path) -> Iterator[str]:
         ["bash", "-c", f"exec {command} --port {port}"], cwd=folder, env=environment()
     )
     try:
-        yield _fetch(f"http://127.0.0.1:{port}/config", server)
+        yield _fetch(f"http://127.0.0.1:{port}/en/config", server)
     finally:
         server.terminate()
         server.wait(timeout=30)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from idiolect.data.batches import ROW_MULTIPLE
+from idiolect.models import gpt as gpt_module
 from idiolect.training.loss import embed_rows, loss_sums, token_logits
+from jagged_kernel import kernel_on_cpu
 from tiny_gpt import tiny_gpt
 from training_kit import SAMPLES, batch, sample
 
@@ -74,3 +78,39 @@ def test_checkpointed_blocks_know_of_the_packing_too():
     checkpointed = gpt.transform(rows, packed_lens=made.packed_lens)
 
     torch.testing.assert_close(checkpointed, plain)
+
+
+@FEW
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 99))
+def test_attention_over_all_sequences_at_once_is_that_of_each_in_turn(lens, seed):
+    generator = torch.Generator().manual_seed(seed)
+    qkv = torch.randn(1, sum(lens), 3, 2, 8, generator=generator)
+    weights = torch.randn(1, sum(lens), 2, 8, generator=generator)
+    found = []
+    with kernel_on_cpu():
+        for offsets in (None, gpt_module._bounds(lens, torch.device("cpu"))):
+            rows = qkv.clone().requires_grad_()
+            y = gpt_module._attend_within(rows, gpt_module.Packing(tuple(lens), offsets))
+            (y * weights).sum().backward()
+            found.append((y.detach(), rows.grad))
+
+    torch.testing.assert_close(found[1], found[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_attends_over_all_sequences_as_over_each_in_turn(dtype):
+    lens, device = (1, 130, 47, 78), torch.device("cuda")
+    qkv = torch.randn(1, 256, 3, 4, 64, device=device, dtype=dtype)
+    packing = gpt_module._packing(lens, device)
+    found = []
+    for way in (packing, packing._replace(offsets=None)):
+        rows = qkv.clone().requires_grad_()
+        y = gpt_module._attend_within(rows, way)
+        y.square().sum().backward()
+        found.append((y.detach(), rows.grad))
+
+    tolerance = 1e-4 if dtype == torch.float32 else 3e-2
+    assert packing.offsets is not None
+    torch.testing.assert_close(found[0], found[1], rtol=tolerance, atol=tolerance)

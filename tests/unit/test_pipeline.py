@@ -23,8 +23,10 @@ from idiolect.base.errors import (
 )
 from idiolect.base.units import SAMPLE_RATE
 from idiolect.cli.synth import SAMPLING, SynthConfig
-from idiolect.synthesis.pipeline import IndexTTS2, choose_device
-from idiolect.synthesis.request import LoadedModel, sampling_settings
+from idiolect.synthesis.devices import choose_device
+from idiolect.synthesis.model import LoadedModel
+from idiolect.synthesis.pipeline import IndexTTS2
+from idiolect.synthesis.request import sampling_settings
 from idiolect.synthesis.sampling import SamplingSettings
 from registry_kit import make_tokenizer, trained_checkpoint
 
@@ -284,7 +286,7 @@ def test_text_that_leaves_nothing_to_say_is_refused(tts, prompt):
 
 def test_a_model_that_says_nothing_is_an_error_with_its_seed(tts, prompt, monkeypatch):
     monkeypatch.setattr(
-        "idiolect.synthesis.pipeline.generate_codes",
+        "idiolect.synthesis.speaking.generate_codes",
         lambda *_, **__: torch.zeros(1, 0, dtype=torch.int64),
     )
 
@@ -439,9 +441,7 @@ def test_an_unknown_model_names_the_installed_ones(tts):
 
 
 def model_that_speaks(*languages: str) -> LoadedModel:
-    return LoadedModel(
-        name="romance", version=(Path("x"), 0), gpt=None, tokenizer=None, languages=languages
-    )
+    return LoadedModel(name="romance", version=(), gpt=None, tokenizer=None, languages=languages)
 
 
 @pytest.mark.parametrize(
@@ -462,4 +462,4 @@ def test_a_model_of_several_languages_is_never_read_by_the_rules_of_another():
     with pytest.raises(SynthesisError, match="romance speaks ca, es, fr") as error:
         model_that_speaks("ca", "es", "fr").language_of(None)
 
-    assert error.value.fix == "say which: --language ca"
+    assert error.value.fix == "say which language it is, such as ca"

@@ -25,12 +25,12 @@ from idiolect.models.loading import load_gpt
 from idiolect.models.published import BASE_REPO, DERIVATIVE_NOTICE, LICENCE_NAME, locate_base
 from idiolect.models.terms import NANO_LICENCE, NANO_NOTICE
 from idiolect.registry.entry import FileRecord, ModelEntry
+from idiolect.registry.index import rebuild_index
 from idiolect.registry.install import InstallConfig, install_model
 from idiolect.registry.store import (
     base_entry,
     find_model,
     list_models,
-    rebuild_index,
     record_vram,
     verify_model,
 )

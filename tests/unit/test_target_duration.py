@@ -15,7 +15,7 @@ from clips import write_clip
 from idiolect.base.errors import SynthesisError
 from idiolect.models.checkpoint import load_checkpoint, save_checkpoint
 from idiolect.models.gpt import FREE_ROW
-from idiolect.synthesis import pipeline
+from idiolect.synthesis import speaking
 from idiolect.synthesis.durations import TargetDuration
 from idiolect.synthesis.pipeline import IndexTTS2
 from registry_kit import make_tokenizer, trained_checkpoint
@@ -110,13 +110,13 @@ def prompt(tmp_path) -> Path:
 def rows_read(monkeypatch) -> list[torch.Tensor]:
     """The duration row that the GPT read before each segment."""
     read = []
-    generate_codes = pipeline.generate_codes
+    generate_codes = speaking.generate_codes
 
     def listen(model, prefix, *given_, **named):
         read.append(prefix[0, DURATION_SLOT].clone())
         return generate_codes(model, prefix, *given_, **named)
 
-    monkeypatch.setattr(pipeline, "generate_codes", listen)
+    monkeypatch.setattr(speaking, "generate_codes", listen)
     return read
 
 

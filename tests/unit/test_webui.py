@@ -1,4 +1,4 @@
-"""The page on a nano base: what it lists, loads, says and refuses, without a browser."""
+"""The page on a nano base: what it lists, builds and refuses, without a browser."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import asyncio
 from pathlib import Path
 
 import pytest
-import soundfile
 
-from clips import write_clip
-from idiolect.base.errors import CheckpointError, SynthesisError
-from idiolect.base.units import SAMPLE_RATE
+from idiolect.base.errors import SynthesisError
 from idiolect.cli.webui import main
-from idiolect.synthesis.sampling import SamplingSettings
 from registry_kit import make_tokenizer, trained_checkpoint
 
 gr = pytest.importorskip("gradio", reason="the extra webui is not installed")
 from idiolect.webui.app import build_page  # noqa: E402 -- they need gradio
 from idiolect.webui.desk import Desk, PageSettings  # noqa: E402
-from idiolect.webui.speak import shown_on_page  # noqa: E402
+from idiolect.webui.messages import PAGE_LANGUAGES, Say  # noqa: E402
+from idiolect.webui.shown import UNEXPECTED, shown_on_page  # noqa: E402
 
 
 def settings(base: Path, folder: Path, *, device: str | None = "cpu") -> PageSettings:
@@ -28,6 +25,9 @@ def settings(base: Path, folder: Path, *, device: str | None = "cpu") -> PageSet
         aux_dir=None,
         output_dir=folder / "outputs",
         device=device,
+        voices_dir=folder / "voices",
+        jobs_dir=folder / "jobs",
+        roots=(folder,),
     )
 
 
@@ -42,117 +42,62 @@ def desk(nano_base, tmp_path) -> Desk:
     return Desk(settings(nano_base, tmp_path))
 
 
-@pytest.fixture
-def prompt(tmp_path) -> Path:
-    return write_clip(tmp_path / "voice.wav", seconds=0.4)
-
-
-@pytest.fixture
-def short(monkeypatch) -> None:
-    """Cut every sound after eight codes: the page has no setting for it."""
-    few = SamplingSettings(max_codes=8, num_beams=1)
-    monkeypatch.setattr("idiolect.synthesis.pipeline.sampling_settings", lambda _: few)
-
-
-def built(desk: Desk) -> gr.Blocks:
+def built(desk: Desk, language: str = "en") -> gr.Blocks:
     """Build inside a running event loop: gradio leaves one open where it finds none."""
 
     async def build() -> gr.Blocks:
-        return build_page(desk)
+        return build_page(desk, Say(language))
 
     return asyncio.run(build())
 
 
-def test_the_page_has_what_the_guide_names(desk):
-    page = built(desk)
-
-    names = {
-        getattr(block, "label", None) or getattr(block, "value", None)
+def names_on(page: gr.Blocks) -> set[str]:
+    return {
+        str(getattr(block, "label", None) or getattr(block, "value", None))
         for block in page.blocks.values()
     }
-    wanted = {"Model Checkpoint", "GPU", "Load Model", "Refresh list", "Voice prompt", "Text"}
-    assert names >= wanted | {"Language", "Seed", "Generate", "Sound"}
+
+
+def test_the_page_has_what_the_guide_names(desk):
+    wanted = {"Model Checkpoint", "GPU", "Load Model", "Compare Models", "Model A", "Model B"}
+
+    assert names_on(built(desk)) >= wanted | {"Text", "Language", "Seed", "Generate"}
+
+
+@pytest.mark.parametrize("language", PAGE_LANGUAGES)
+def test_each_language_has_every_tab(desk, language):
+    page = built(desk, language)
+
+    tabs = [block.id for block in page.blocks.values() if isinstance(block, gr.Tab)]
+    assert tabs == [
+        *("generate", "batch", "history", "compare", "dataset", "train", "monitor", "models"),
+    ]
 
 
 def test_nothing_on_the_page_sends_sound_to_another_host(desk):
     page = built(desk)
 
     players = [block for block in page.blocks.values() if isinstance(block, gr.Audio)]
-    assert len(players) == 2
+    assert players
     assert not any("share" in player.buttons for player in players)
     assert not page.analytics_enabled
 
 
 def test_the_base_comes_first_and_the_installed_models_after_it(desk, nano_base, tmp_path):
-    assert [entry.name for entry in desk.entries().values()] == ["base"]
+    assert [entry.name for entry in desk.catalogue.entries()] == ["base"]
 
     install(tmp_path, nano_base)
 
-    base, catalan = desk.entries()
+    base, catalan = desk.catalogue.by_label()
     assert base.startswith("gpt.pth (")
     assert base.endswith("MB, v2.0, zh/en)")
     assert catalan.startswith("gpt_catalan.pth (")
     assert catalan.endswith("MB, v2.0, ca)")
 
 
-def test_a_damaged_model_is_not_offered(desk, nano_base, tmp_path):
-    install(tmp_path, nano_base).write_bytes(b"half of a file")
-
-    assert [entry.name for entry in desk.entries().values()] == ["base"]
-
-
 def test_a_device_that_was_chosen_is_the_only_one(desk, nano_base, tmp_path):
     assert desk.devices() == [("cpu", "cpu")]
     assert Desk(settings(nano_base, tmp_path, device=None)).devices()[-1] == ("CPU", "cpu")
-
-
-def test_loading_says_what_is_loaded_where_and_with_which_tokenizer(desk, nano_base, tmp_path):
-    install(tmp_path, nano_base)
-
-    first, second = desk.load("base", "cpu"), desk.load("catalan", "cpu")
-
-    assert first.startswith("Loaded **base** on cpu in ")
-    assert first.endswith(" s · Tokenizer: bpe.model (218 vocab)")
-    assert second.startswith("Loaded **catalan** on cpu in ")
-    assert second.endswith(" s · Tokenizer: catalan_bpe.model (60 vocab)")
-
-
-def test_a_model_that_cannot_be_loaded_leaves_the_former_one(desk, nano_base, tmp_path):
-    desk.load("base", "cpu")
-    path = install(tmp_path, nano_base)
-    path.write_bytes(path.read_bytes()[:-100_000])
-
-    with pytest.raises(CheckpointError, match="only half of one"):
-        desk.load("catalan", "cpu")
-
-    assert desk.load("base", "cpu").startswith("Loaded **base**")
-
-
-@pytest.mark.usefixtures("short")
-def test_what_is_spoken_lands_in_the_output_folder(desk, prompt, tmp_path):
-    desk.load("base", "cpu")
-
-    outputs = [desk.speak(prompt, "Hello.", None, seed) for seed in (1, 1, None)]
-
-    assert {path.parent for path in outputs} == {tmp_path / "outputs"}
-    assert len(set(outputs)) == 3
-    assert soundfile.info(outputs[0]).samplerate == SAMPLE_RATE
-    assert outputs[0].read_bytes() == outputs[1].read_bytes()
-
-
-def test_nothing_is_spoken_before_a_model_is_loaded(desk, prompt):
-    with pytest.raises(SynthesisError, match="no model is loaded") as caught:
-        desk.speak(prompt, "Hello.", None, 1)
-
-    assert caught.value.fix == "choose one and press Load Model"
-
-
-def test_a_full_disk_is_told_before_anything_is_computed(desk, prompt, monkeypatch):
-    desk.load("base", "cpu")
-    monkeypatch.setattr("idiolect.webui.desk.free_bytes", lambda _: 1)
-
-    with pytest.raises(SynthesisError, match="less than 100 MB are free"):
-        desk.speak(prompt, "Hello.", None, 1)
 
 
 def test_an_error_is_shown_as_what_where_and_how_to_mend_it():
@@ -168,6 +113,29 @@ def test_an_error_is_shown_as_what_where_and_how_to_mend_it():
     assert fix.split() == ["fix:", "try", "another"]
 
 
+def test_an_error_that_nobody_foresaw_shows_nothing_of_itself_but_is_in_the_log(caplog):
+    def fail() -> None:
+        raise KeyError("a secret path")
+
+    with pytest.raises(gr.Error) as caught:
+        shown_on_page(fail)()
+
+    assert caught.value.message == UNEXPECTED
+    assert "a secret path" in caplog.text
+
+
+def test_what_comes_piece_by_piece_is_shown_until_its_error():
+    def count():
+        yield 1
+        raise SynthesisError("that was all")
+
+    pieces = shown_on_page(count)()
+
+    assert next(pieces) == 1
+    with pytest.raises(gr.Error, match="that was all"):
+        next(pieces)
+
+
 def test_without_gradio_the_command_says_how_to_install_it(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("idiolect.cli.webui.find_spec", lambda _: None)
 
@@ -177,15 +145,15 @@ def test_without_gradio_the_command_says_how_to_install_it(capsys, monkeypatch, 
 
 
 def test_a_page_without_a_base_says_what_is_missing(capsys, tmp_path):
-    assert main(["--base", str(tmp_path), "--output-dir", str(tmp_path / "out")]) == 2
+    assert (
+        main(["--base", str(tmp_path), "--output-dir", str(tmp_path / "out"), "--port", "0"]) == 2
+    )
 
     assert "lacks" in capsys.readouterr().err
 
 
-def test_loading_again_on_the_same_device_keeps_the_frozen_networks(desk):
-    desk.load("base", "cpu")
-    stack = desk._tts.stack
+@pytest.mark.parametrize("folder", ["--output-dir", "--voices-dir", "--jobs-dir"])
+def test_nothing_of_the_page_is_kept_in_a_base_folder(capsys, nano_base, folder):
+    assert main(["--base", str(nano_base), folder, str(nano_base / "own")]) == 2
 
-    desk.load("base", "cpu")
-
-    assert desk._tts.stack is stack
+    assert "base folder" in capsys.readouterr().err

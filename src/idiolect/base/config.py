@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -45,17 +46,24 @@ def from_mapping(kind: type[Config], values: dict[str, Any], *, where: str) -> C
                 f"unknown key {key!r}", where=where, fix=did_you_mean(str(key), known)
             )
     try:
-        return TypeAdapter(kind).validate_python(values)
+        config: Config = _adapter(cast(Any, kind)).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{field}: {first['msg']}", where=where) from error
+    return config
 
 
 def to_mapping(config: object) -> dict[str, Any]:
     """Return ``config`` (a dataclass) as plain values that YAML and JSON can hold."""
-    mapping: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    mapping: dict[str, Any] = _adapter(cast(Any, type(config))).dump_python(config, mode="json")
     return mapping
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Return what reads and writes ``kind``; making it takes longer than reading one entry."""
+    return TypeAdapter(kind)
 
 
 def write_yaml(path: Path, config: object) -> None:

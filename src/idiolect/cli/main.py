@@ -18,6 +18,7 @@ COMMANDS = {
     "install": "put a trained checkpoint where synthesis and the page find it",
     "models": "list installed models",
     "synth": "speak a text with a voice",
+    "compare": "let two models speak the same sentences, and measure both",
     "webui": "the page: load a model and speak",
     "doctor": "what is there, what is missing, what fits this machine",
     "download": "fetch the published base",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import torch
@@ -109,13 +110,32 @@ class KeyValueCache:
             rows.copy_(rows.index_select(1, sequences))
 
 
+class Packing(NamedTuple):
+    """Where the sequences of one row begin and end."""
+
+    lens: tuple[int, ...]
+    offsets: Tensor | None
+    """Their bounds, from 0 to S, ``[len(lens) + 1]`` int64, on a device that attends over all
+    sequences at once; None where they take turns."""
+
+
 class Before(NamedTuple):
     """What the rows of a pass see besides themselves; of all None, every row before them."""
 
     keep: Tensor | None
     """True where a row may be seen, ``[…, S, S']``."""
     cache: KeyValueCache | None
-    packed_lens: Sequence[int] | None
+    packing: Packing | None
+
+
+def avoid_cudnn_attention() -> None:
+    """Keep torch, in this process, from attending with cuDNN.
+
+    On recent cards torch prefers it, and it makes a plan for each shape it has not seen: 130 ms on
+    an H100, for one call. Lengths of sentences hardly repeat, so training and synthesis would wait
+    for plans. The kernels that torch takes instead need none.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)  # noqa: FBT003 - torch's own signature
 
 
 class UnifiedVoice(nn.Module):
@@ -365,7 +385,8 @@ class _Transformer(nn.Module):
         packed_lens: Sequence[int] | None,
     ) -> Tensor:
         keep = _visible(mask, x.shape[1], cache.len if cache else 0, x.device)
-        before = Before(keep=keep, cache=cache, packed_lens=packed_lens)
+        packing = _packing(packed_lens, x.device) if packed_lens is not None else None
+        before = Before(keep=keep, cache=cache, packing=packing)
         x = self.drop(x)
         for block in self.h:
             if self.gradient_checkpointing and self.training:
@@ -417,8 +438,8 @@ class _CausalAttention(nn.Module):
 
     def forward(self, x: Tensor, before: Before) -> Tensor:
         qkv = self.c_attn(x).unflatten(-1, (3, self.num_heads, -1))  # [B, S, 3, H, K]
-        if before.packed_lens is not None:
-            y = _attend_within(qkv, before.packed_lens)
+        if before.packing is not None:
+            y = _attend_within(qkv, before.packing)
         else:
             y = self._attend(qkv, before)
         out: Tensor = self.resid_dropout(self.c_proj(y.flatten(2)))  # [B, S, D]
@@ -439,10 +460,36 @@ def _heads_first(qkv: Tensor) -> Tensor:
     return qkv.permute(2, 0, 3, 1, 4)
 
 
+def _packing(lens: Sequence[int], device: torch.device) -> Packing:
+    """Return how sequences of ``lens`` share a row on ``device``."""
+    return Packing(tuple(lens), _bounds(lens, device) if _attends_at_once(device) else None)
+
+
+def _attends_at_once(device: torch.device) -> bool:
+    """Tell whether ``device`` has kernels for sequences of many lengths in one call."""
+    return device.type == "cuda"
+
+
+def _bounds(lens: Sequence[int], device: torch.device) -> Tensor:
+    """Return where ``lens`` begin and end, on ``device``, which is not waited for."""
+    bounds = torch.tensor([0, *accumulate(lens)])
+    return bounds.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else bounds
+
+
 # The lengths of a batch are plain numbers: compiled, it would be compiled for each anew.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def _attend_within(qkv: Tensor, lens: Sequence[int]) -> Tensor:
-    """Return causal attention within each sequence of ``lens``, ``[1, S, H, K]``, S together.
+def _attend_within(qkv: Tensor, packing: Packing) -> Tensor:
+    """Return causal attention of ``qkv`` ``[1, S, 3, H, K]`` within each sequence of a row.
+
+    ``[1, S, H, K]``, S together.
+    """
+    if packing.offsets is None:
+        return _attend_in_turn(qkv, packing.lens)
+    return _attend_at_once(qkv, packing.lens, packing.offsets)
+
+
+def _attend_in_turn(qkv: Tensor, lens: Sequence[int]) -> Tensor:
+    """Attend over one sequence after the other.
 
     In float32 on a CPU: its bfloat16 kernels are made anew for each length, which takes longer
     than the attention of a sentence.
@@ -453,6 +500,21 @@ def _attend_within(qkv: Tensor, lens: Sequence[int]) -> Tensor:
         q, k, v = _heads_first(part)
         attended.append(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2))
     return torch.cat(attended, dim=1).to(qkv.dtype)
+
+
+def _attend_at_once(qkv: Tensor, lens: Sequence[int], offsets: Tensor) -> Tensor:
+    """Attend over all sequences in one call: of many small ones a GPU would be idle.
+
+    Shortest and longest are given, or torch would read ``offsets`` back from the device.
+    """
+    q, k, v = (
+        torch.nested.nested_tensor_from_jagged(
+            rows, offsets, min_seqlen=min(lens), max_seqlen=max(lens)
+        ).transpose(1, 2)
+        for rows in qkv[0].unbind(1)  # each [S, H, K]
+    )
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return y.transpose(1, 2).values().unsqueeze(0)
 
 
 class _Dropout(nn.Module):

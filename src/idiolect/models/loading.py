@@ -186,10 +186,14 @@ def gpt_dims_of(shapes: Shapes, dims: GptDims) -> GptDims:
 
 
 def _materialize(build: Callable[[], Module], weights: Weights, path: Path) -> Module:
-    """Return the module that ``build`` makes, with ``weights``, and none of the work of an init."""
+    """Return the module that ``build`` makes, with ``weights``, and none of the work of an init.
+
+    ``weights`` is emptied on the way: a half as large file is never in memory beside all of the
+    network.
+    """
     with torch.device("meta"):
         module = build()
-    weights = {name: _full(tensor) for name, tensor in weights.items()}
+    weights = {name: _full(weights.pop(name)) for name in list(weights)}
     load_weights(module, weights, where=path)
     if any(buffer.is_meta for buffer in module.buffers()):
         # Buffers that are computed and not stored: only a real build has them.

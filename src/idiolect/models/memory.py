@@ -7,6 +7,7 @@ things that one request of default length adds. Said to be an estimate wherever 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,16 @@ def model_bytes(gpt: CheckpointOutline, files: BaseFiles) -> int:
     """Return the GPU memory to speak with ``gpt`` on the base ``files``, in bytes."""
     request = cache_bytes(files.config.gpt) + vocoder_bytes(files)
     return gpt.weight_bytes + stack_bytes(files) + request
+
+
+def gpt_bytes(outline: CheckpointOutline) -> int:
+    """Return what a GPT takes once it is loaded, in float32, whatever type its file has."""
+    return sum(map(math.prod, gpt_weights(outline.shapes).values())) * FLOAT_BYTES
+
+
+def request_bytes(files: BaseFiles) -> int:
+    """Return what one request adds, in bytes: the larger of decoding and of making sound."""
+    return max(cache_bytes(files.config.gpt), vocoder_bytes(files))
 
 
 def base_bytes(files: BaseFiles) -> int:

@@ -61,9 +61,9 @@ from idiolect.nano.demo_steps import (
     speaking_steps,
     training_steps,
 )
+from idiolect.registry.describe import BASE_NAME
 from idiolect.registry.entry import checkpoint_name
 from idiolect.registry.install import InstallConfig, install_model
-from idiolect.registry.store import BASE_NAME
 from idiolect.training.state import step_files
 
 REPORT = Path("report.html")

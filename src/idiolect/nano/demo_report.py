@@ -35,7 +35,7 @@ from idiolect.listening.scores import LetterErrors
 from idiolect.nano.demo import REPORT, SCORES, DemoResult
 from idiolect.nano.demo_speech import REFERENCE, Line, Reading
 from idiolect.nano.demo_steps import BASE, DATA, MODELS, NAME, RUN, SPOKEN, TOKENIZER, TUNED
-from idiolect.registry.store import BASE_NAME
+from idiolect.registry.describe import BASE_NAME
 from idiolect.training.metrics import METRICS_FILE
 
 if TYPE_CHECKING:

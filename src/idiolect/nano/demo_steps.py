@@ -11,7 +11,7 @@ from pathlib import Path
 from idiolect.base.errors import ConfigError
 from idiolect.base.places import SHIPPED_DIR, base_path
 from idiolect.nano.demo_speech import Line
-from idiolect.registry.store import BASE_NAME
+from idiolect.registry.describe import BASE_NAME
 
 RECORDINGS = Path("data/raw/catalan_audio")
 TRANSCRIPT = Path("data/raw/catalan_transcripts.txt")

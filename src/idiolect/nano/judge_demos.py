@@ -17,7 +17,7 @@ from idiolect.listening.scores import LetterErrors
 from idiolect.nano.demo import SCORES
 from idiolect.nano.demo_steps import NAME
 from idiolect.nano.verdict import Verdict
-from idiolect.registry.store import BASE_NAME
+from idiolect.registry.describe import BASE_NAME
 
 MOST_LEFT_OF_BASE = 0.4
 MOST_ERRORS = 0.3

@@ -25,6 +25,9 @@ class FileRecord:
     size_bytes: int
     sha256: str = ""
     """Empty for a file that was copied by hand: hashing it takes long."""
+    modified_ns: int = 0
+    """When it was written, in nanoseconds since 1970; 0 when nobody looked. A file of this size and
+    time is taken to be this one without being opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,13 @@ class ModelEntry:
     licence: str = ""
     data: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    origin: str = ""
+    """Where it was pulled from: ``owner/name@commit``."""
+    notes: str = ""
+    """What its user keeps about it."""
     weight_bytes: int = 0
+    loaded_bytes: int = 0
+    """Of its weights in memory: float32, whatever the file holds."""
     vram_bytes: int = 0
     """GPU memory to speak with it; of the weights alone when the base is not known."""
     vram_is_measured: bool = False

@@ -22,7 +22,6 @@ from idiolect.base.log import get_logger
 from idiolect.base.places import MODELS_DIR_NAME, BasePlace
 from idiolect.base.snapshot import BaseSnapshot
 from idiolect.base.units import format_bytes
-from idiolect.models.adapter import open_weights, read_outline
 from idiolect.models.checkpoint import (
     FORMAT_VERSION,
     CheckpointHeader,
@@ -39,8 +38,10 @@ from idiolect.models.config import read_base_config
 from idiolect.models.loading import gpt_dims_of, gpt_weights
 from idiolect.models.memory import model_bytes
 from idiolect.models.published import CONFIG_FILE, BaseFiles, locate_base
+from idiolect.models.safe_file import loaded_bytes
 from idiolect.models.terms import PUBLISHED_TERMS, terms_of
 from idiolect.registry.card import model_card
+from idiolect.registry.describe import BASE_NAME, NO_WEIGHTS, check_pair
 from idiolect.registry.entry import (
     GPT_PREFIX,
     FileRecord,
@@ -55,7 +56,9 @@ from idiolect.registry.entry import (
     write_entry,
 )
 from idiolect.registry.gate import check_gate
-from idiolect.registry.store import BASE_NAME, check_pair, rebuild_index, verify_model
+from idiolect.registry.index import rebuild_index
+from idiolect.registry.store import verify_model
+from idiolect.registry.weights import outline_of, weights_of
 from idiolect.text.tokenizer import Tokenizer
 
 SHOWN_DIFFERENCES = 3
@@ -201,10 +204,10 @@ def plan_install(config: InstallConfig) -> InstallPlan:
     check_output(config.output_dir / checkpoint_name(name))
     tokenizer = Tokenizer.load(config.tokenizer)
     base = _base_of(config)
-    outline = read_outline(config.checkpoint, bases=_gpts(base))
+    outline = outline_of(config.checkpoint, bases=_gpts(base))
     _check_weights(outline.shapes, base, where=config.checkpoint)
     check_pair(outline, tokenizer, where=config.checkpoint)
-    _check_disk(config.output_dir, outline.weight_bytes)
+    check_disk(config.output_dir, outline.weight_bytes)
     if config.blend < 1 and base is None:
         raise ConfigError(
             "there is no base to blend with",
@@ -282,12 +285,17 @@ def _check_weights(shapes: Shapes, base: BaseFiles | None, *, where: Path) -> No
         )
 
 
-def _check_disk(folder: Path, size_bytes: int) -> None:
+def check_disk(folder: Path, size_bytes: int) -> None:
+    """Make sure that ``size_bytes`` fit on the disk of ``folder``, and a little more.
+
+    Raises:
+        RegistryError: They do not.
+    """
     if (free := free_bytes(folder)) < size_bytes + DISK_RESERVE_BYTES:
         raise RegistryError(
             f"{format_bytes(free)} are free, and the model takes {format_bytes(size_bytes)}",
             where=str(folder),
-            fix="make room, or choose another --output-dir",
+            fix="make room, or choose a folder on another disk",
         )
 
 
@@ -402,7 +410,7 @@ def _weights(plan: InstallPlan, config: InstallConfig) -> Weights:
         Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (weights between two models
         of which one was trained from the other).
     """
-    trained = gpt_weights(open_weights(config.checkpoint, bases=_gpts(plan.base))[0])
+    trained = gpt_weights(weights_of(config.checkpoint, bases=_gpts(plan.base))[0])
     if config.blend == 1 or plan.base is None:
         return trained
     base = gpt_weights(load_checkpoint(plan.base.gpt)[0])
@@ -419,6 +427,8 @@ def _weights(plan: InstallPlan, config: InstallConfig) -> Weights:
 def _entry(plan: InstallPlan, config: InstallConfig) -> ModelEntry:
     """Return the entry without the hashes of files that are not written yet."""
     outline = plan.outline
+    own_bytes = loaded_bytes(outline.shapes)
+    shared_bytes = model_bytes(NO_WEIGHTS, plan.base) if plan.base else 0
     entry = ModelEntry(
         name=plan.name,
         description=config.description,
@@ -431,13 +441,20 @@ def _entry(plan: InstallPlan, config: InstallConfig) -> ModelEntry:
         vocab_size=plan.tokenizer.vocab_size,
         source_sha256=plan.source_sha256,
         weight_bytes=outline.weight_bytes,
-        vram_bytes=model_bytes(outline, plan.base) if plan.base else outline.weight_bytes,
+        loaded_bytes=own_bytes,
+        vram_bytes=own_bytes + shared_bytes,
     )
     return with_header(entry, plan.header)
 
 
 def _record(path: Path) -> FileRecord:
-    return FileRecord(name=path.name, size_bytes=path.stat().st_size, sha256=sha256_file(path))
+    status = path.stat()
+    return FileRecord(
+        name=path.name,
+        size_bytes=status.st_size,
+        sha256=sha256_file(path),
+        modified_ns=status.st_mtime_ns,
+    )
 
 
 def _copy_licences(plan: InstallPlan) -> None:

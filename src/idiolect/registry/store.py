@@ -2,42 +2,39 @@
 
 What ``idiolect install`` put there has an entry, ``gpt_<name>.json``; what was copied by hand is
 told from the files. An entry is believed only while the weights beside it are still the ones that
-it speaks of. ``registry.json`` is an index for others to read; nothing here depends on it.
+it speaks of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from idiolect.base.config import to_mapping
-from idiolect.base.errors import RegistryError, TokenizerError, UserError, did_you_mean
-from idiolect.base.files import write_json
+from idiolect.base.errors import RegistryError, did_you_mean
 from idiolect.base.hashes import sha256_file
-from idiolect.models.adapter import read_outline
-from idiolect.models.checkpoint import CheckpointHeader, CheckpointOutline, read_header
+from idiolect.models.checkpoint import CheckpointHeader, CheckpointOutline
 from idiolect.models.config import BaseConfig, read_base_config
-from idiolect.models.memory import model_bytes
 from idiolect.models.published import BaseFiles, locate_base
-from idiolect.registry.detect import SHOWN_HASH, find_tokenizer, fits
+from idiolect.registry.catalogue import Catalogue
+from idiolect.registry.change import change_entry
+from idiolect.registry.describe import (
+    BASE_NAME,
+    Reader,
+    check_pair,
+    languages_of_base,
+    speaks_of,
+)
+from idiolect.registry.detect import find_tokenizer
 from idiolect.registry.entry import (
-    GPT_PREFIX,
     FileRecord,
     ModelEntry,
     config_name,
     entry_path,
     name_of,
     read_entry,
-    with_header,
-    write_entry,
 )
-from idiolect.text.normalize import check_front_end
-from idiolect.text.tokenizer import Tokenizer
-
-BASE_NAME = "base"
-BASE_LANGUAGES = ("zh", "en")
-REGISTRY_FILE = "registry.json"
+from idiolect.registry.shelf import Shelf
+from idiolect.registry.weights import outline_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +49,11 @@ class ModelFiles:
     languages: tuple[str, ...]
     header: CheckpointHeader | None
 
+    @property
+    def learnt_durations(self) -> bool:
+        """Whether the model was trained with ``--duration-control``."""
+        return self.header is not None and bool(self.header.settings.get("duration_control"))
+
 
 def list_models(model_dir: Path, base: BaseFiles | None = None) -> list[ModelEntry]:
     """Return the models in ``model_dir``, by name; one that cannot be loaded says why.
@@ -60,25 +62,12 @@ def list_models(model_dir: Path, base: BaseFiles | None = None) -> list[ModelEnt
         model_dir: The folder; one that does not exist holds no models.
         base: Of these models, for the GPU memory that the whole stack takes.
     """
-    found = [_describe(path, base) for path in _checkpoints(Path(model_dir))]
-    return sorted(found, key=lambda entry: entry.name)
+    return Catalogue(model_dir, base).models()
 
 
 def base_entry(base: BaseFiles) -> ModelEntry:
     """Return the base itself as an entry, the first in the dropdown."""
-    tokenizer = Tokenizer.load(base.tokenizer)
-    outline = read_header(base.gpt)
-    return ModelEntry(
-        name=BASE_NAME,
-        description="the published base" if base.config.mark is None else base.config.mark.name,
-        languages=languages_of_base(base),
-        checkpoint=_record(base.gpt, base.gpt.parent),
-        tokenizer=_record(base.tokenizer, base.tokenizer.parent),
-        vocab_size=tokenizer.vocab_size,
-        version=base.config.version,
-        weight_bytes=outline.weight_bytes,
-        vram_bytes=model_bytes(outline, base),
-    )
+    return Reader(base).describe_base(base)
 
 
 def find_model(name: str | Path, model_dir: Path, base: BaseFiles | Path) -> ModelFiles:
@@ -99,8 +88,9 @@ def find_model(name: str | Path, model_dir: Path, base: BaseFiles | Path) -> Mod
     path = _resolve(str(name), Path(model_dir), files)
     if path.resolve() == files.gpt.resolve():
         return _base_model(files)
-    outline = read_outline(path, bases=[files.gpt])
-    tokenizer = _tokenizer_of(path, outline, files)
+    outline = outline_of(path, bases=[files.gpt])
+    tokenizer = find_tokenizer(path, outline, base_tokenizer=files.tokenizer)
+    check_pair(outline, tokenizer, where=path)
     config_path = path.parent / config_name(name_of(path))
     entry = _entry_of(path, outline)
     return ModelFiles(
@@ -135,41 +125,13 @@ def verify_model(name: str, model_dir: Path) -> list[str]:
 
 def record_vram(name: str, model_dir: Path, vram_bytes: int) -> None:
     """Keep the GPU memory that was measured when ``name`` was loaded, if it has an entry."""
-    path = entry_path(Path(model_dir), name)
-    if path.is_file():
-        entry = replace(read_entry(path), vram_bytes=vram_bytes, vram_is_measured=True)
-        write_entry(Path(model_dir), entry)
-
-
-def rebuild_index(model_dir: Path) -> Path:
-    """Write ``registry.json`` from the entries in ``model_dir``; return its path."""
-    entries = [read_entry(path) for path in sorted(model_dir.glob(f"{GPT_PREFIX}*.json"))]
-    models = {entry.name: {"label": entry.label, **to_mapping(entry)} for entry in entries}
-    write_json(model_dir / REGISTRY_FILE, {"models": models})
-    return model_dir / REGISTRY_FILE
-
-
-def _checkpoints(model_dir: Path) -> Iterator[Path]:
-    return (path for path in sorted(model_dir.glob(f"{GPT_PREFIX}*.pth")) if path.is_file())
-
-
-def _describe(path: Path, base: BaseFiles | None) -> ModelEntry:
-    """Never raises for a bad file: one must not hide the others."""
-    bare = ModelEntry(name=name_of(path), checkpoint=_record(path, path.parent))
-    try:
-        outline = read_outline(path, bases=[base.gpt] if base is not None else [])
-        entry = _entry_of(path, outline) or _detected(bare, outline)
-        tokenizer = _tokenizer_of(path, outline, base)
-    except UserError as error:
-        return replace(bare, problem=error.problem)
-    if base is not None and not entry.vram_is_measured:
-        entry = replace(entry, vram_bytes=model_bytes(outline, base))
-    return replace(
-        entry,
-        tokenizer=entry.tokenizer or _record(tokenizer.path, path.parent),
-        vocab_size=tokenizer.vocab_size,
-        weight_bytes=outline.weight_bytes,
-    )
+    model_dir = Path(model_dir)
+    if entry_path(model_dir, name).is_file():
+        change_entry(
+            name,
+            model_dir,
+            lambda entry: replace(entry, vram_bytes=vram_bytes, vram_is_measured=True),
+        )
 
 
 def _entry_of(path: Path, outline: CheckpointOutline) -> ModelEntry | None:
@@ -177,51 +139,16 @@ def _entry_of(path: Path, outline: CheckpointOutline) -> ModelEntry | None:
     written = entry_path(path.parent, name_of(path))
     if not written.is_file():
         return None
-    entry, header = read_entry(written), outline.header or CheckpointHeader()
-    same_file = entry.checkpoint.size_bytes == path.stat().st_size and entry.step == header.step
-    return entry if same_file else None
-
-
-def _detected(bare: ModelEntry, outline: CheckpointOutline) -> ModelEntry:
-    entry = with_header(bare, outline.header or CheckpointHeader())
-    return replace(entry, vram_bytes=outline.weight_bytes)
-
-
-def _tokenizer_of(path: Path, outline: CheckpointOutline, base: BaseFiles | None) -> Tokenizer:
-    tokenizer = find_tokenizer(path, outline, base_tokenizer=base.tokenizer if base else None)
-    check_pair(outline, tokenizer, where=path)
-    return tokenizer
-
-
-def check_pair(outline: CheckpointOutline, tokenizer: Tokenizer, *, where: Path) -> None:
-    """Make sure that weights, tokenizer and text front-end belong together.
-
-    Raises:
-        TokenizerError: They do not; both hashes, sizes or identities are shown.
-    """
-    header = outline.header or CheckpointHeader()
-    check_front_end(header.front_end, where=where)
-    wanted = header.tokenizer_sha256
-    if wanted and wanted != tokenizer.sha256:
-        raise TokenizerError(
-            f"{where.name} was trained with the tokenizer {wanted[:SHOWN_HASH]}, but "
-            f"{tokenizer.path} is {tokenizer.sha256[:SHOWN_HASH]}",
-            where=str(where),
-            fix="give the tokenizer of that training: its --tokenizer",
-        )
-    if not fits(tokenizer, outline):
-        raise TokenizerError(
-            f"{where.name} has {outline.text_rows} text rows, but {tokenizer.path} has "
-            f"{tokenizer.vocab_size} pieces, which takes {tokenizer.vocab_size + 1}",
-            where=str(where),
-            fix="give the tokenizer that these weights were trained with",
-        )
+    entry = read_entry(written)
+    return entry if speaks_of(entry, path, outline) else None
 
 
 def _resolve(name: str, model_dir: Path, base: BaseFiles) -> Path:
     if name in {BASE_NAME, base.gpt.name}:
         return base.gpt
-    installed = {name_of(path): path for path in _checkpoints(model_dir)}
+    # Backwards, so that of two files of one name the first counts: a .pth before safetensors.
+    weights = reversed(Shelf().weights_in(model_dir))
+    installed = {name_of(path): path for path in weights}
     by_file = {path.name: path for path in installed.values()}
     if path := installed.get(name) or by_file.get(name):
         return path
@@ -246,21 +173,10 @@ def _base_model(files: BaseFiles) -> ModelFiles:
     )
 
 
-def languages_of_base(base: BaseFiles) -> tuple[str, ...]:
-    """Return what ``base`` speaks: what it says of itself, or what the published one does."""
-    mark = base.config.mark
-    return mark.languages if mark is not None and mark.languages else BASE_LANGUAGES
-
-
 def _languages(entry: ModelEntry | None, outline: CheckpointOutline) -> tuple[str, ...]:
     if entry is not None and entry.languages:
         return entry.languages
     return outline.header.languages if outline.header is not None else ()
-
-
-def _record(path: Path, folder: Path) -> FileRecord:
-    name = path.relative_to(folder) if path.is_relative_to(folder) else path
-    return FileRecord(name=str(name), size_bytes=path.stat().st_size)
 
 
 def _fault(record: FileRecord, folder: Path) -> str:

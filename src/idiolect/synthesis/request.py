@@ -7,18 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from idiolect.base.errors import SynthesisError, did_you_mean
 from idiolect.base.log import get_logger
 from idiolect.models.emotion import EMOTIONS
-from idiolect.models.gpt import UnifiedVoice
-from idiolect.registry.store import BASE_LANGUAGES
 from idiolect.synthesis.durations import TargetDuration
+from idiolect.synthesis.model import LoadedModel
 from idiolect.synthesis.sampling import SamplingSettings
 from idiolect.text.segments import split_segments
-from idiolect.text.tokenizer import Tokenizer
 
 SPEED_RANGE = (0.5, 2.0)
 """How many times as fast: the length of the mel is divided by it."""
@@ -28,69 +23,6 @@ PUBLISHED_NAMES = {"max_mel_tokens": "max_codes"}
 """Keywords of the published call that have another name here."""
 TYPICAL_MASS = 0.9
 """What the published call takes when typical sampling is asked for without a mass."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedModel:
-    """A GPT and the tokenizer it was trained with."""
-
-    name: str
-    version: tuple[Path, int]
-    """File of the weights and when it was written, in ns: an installation may replace it."""
-    gpt: UnifiedVoice
-    tokenizer: Tokenizer
-    languages: tuple[str, ...]
-    knows_durations: bool = False
-    """Whether it was trained with ``--duration-control``."""
-
-    def duration_of(
-        self, total_sec: float | None, interval_ms: int, speed: float
-    ) -> TargetDuration | None:
-        """Return what is asked of a request that should last ``total_sec``; None leaves it free.
-
-        Raises:
-            SynthesisError: The model did not learn to keep to a duration, or it is no duration.
-        """
-        if total_sec is None:
-            return None
-        if not self.knows_durations:
-            raise SynthesisError(
-                f"{self.name} did not learn to keep to a duration",
-                where="target_duration",
-                fix="--speed changes the length of any model; training with --duration-control "
-                "teaches durations",
-            )
-        return TargetDuration(total_sec=total_sec, pause_sec=interval_ms / 1000, speed=speed)
-
-    @torch.inference_mode()
-    def prefix(self, latents: Tensor, emotion: Tensor, num_codes: int | None) -> Tensor:
-        """Return the rows ``[1, 34, D]`` before the text of a segment that should have
-        ``num_codes``.
-
-        None leaves the duration free. A model that learnt durations knows that by another row
-        than others do: the one that it saw whenever nothing was asked in training.
-        """
-        if num_codes is not None:
-            return self.gpt.prefix(latents, emotion, self.gpt.requested_duration(num_codes))
-        if not self.knows_durations:
-            return self.gpt.prefix(latents, emotion)
-        nothing = torch.zeros(1, dtype=torch.int64, device=latents.device)
-        return self.gpt.prefix(latents, emotion, self.gpt.duration_rows(nothing, nothing == 0))
-
-    def language_of(self, asked: str | None) -> str | None:
-        """Return the language of a request's text; None is the published choice by characters.
-
-        Raises:
-            SynthesisError: None was asked for, and the model speaks several of its own.
-        """
-        if asked or len(self.languages) == 1:
-            return asked or self.languages[0]
-        if set(self.languages) <= set(BASE_LANGUAGES):
-            return None
-        raise SynthesisError(
-            f"{self.name} speaks {', '.join(self.languages)}: the text may be any of them",
-            fix=f"say which: --language {self.languages[0]}",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

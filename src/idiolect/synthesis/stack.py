@@ -29,7 +29,7 @@ from idiolect.base.units import (
     seconds_to_samples,
 )
 from idiolect.models.codec import SemanticCodec
-from idiolect.models.emotion import EmotionMatrices
+from idiolect.models.emotion import EmotionMatrices, EmotionReader
 from idiolect.models.loading import (
     load_codec,
     load_emotion_matrices,
@@ -44,9 +44,13 @@ from idiolect.models.semantic import SemanticEncoder
 from idiolect.models.speaker import CampPlus
 from idiolect.models.vocoder import BigVgan
 from idiolect.models.weight_norm import fold_weight_norm
+from idiolect.synthesis.devices import tensor_bytes
+from idiolect.synthesis.turns import Turns
 
 PROMPTS_KEPT = 16
 """How many prompts stay computed; one of 15 s is about 5 MB."""
+READING = Lock()
+"""The reader of emotions seeds torch's own generators, which are those of the whole process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +65,12 @@ class PromptFeatures:
 
 
 class FrozenStack:
-    """The networks that no fine-tuning touches, on one device, in float32."""
+    """The networks that no fine-tuning touches, on one device, in float32.
+
+    Requests on one device compute one after the other, a segment at a time: side by side on two
+    cores, or on one GPU, they would only take each other's caches and memory. Whoever computes
+    takes one of :attr:`turns`.
+    """
 
     def __init__(
         self,
@@ -74,6 +83,7 @@ class FrozenStack:
         log_mel: LogMel,
         emotion: EmotionMatrices,
         device: torch.device,
+        reader_dir: Path | None = None,
     ) -> None:
         self.semantic = semantic
         self.codec = codec
@@ -83,6 +93,9 @@ class FrozenStack:
         self.log_mel = log_mel
         self.emotion = emotion
         self.device = device
+        self.turns = Turns()
+        self._reader_dir = reader_dir
+        self._reader: EmotionReader | None = None
         self._prompts: OrderedDict[str, PromptFeatures] = OrderedDict()
         self._lock = Lock()
 
@@ -101,7 +114,32 @@ class FrozenStack:
             log_mel=LogMel(files.config.mel).to(device),
             emotion=load_emotion_matrices(files).to(device),
             device=device,
+            reader_dir=files.qwen_dir,
         )
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the weights, as they are in memory; prompts and the reader not counted."""
+        networks = (self.semantic, self.codec, self.s2mel, self.vocoder, self.speaker)
+        matrices = self.emotion.speaker.nbytes + self.emotion.emotion.nbytes
+        return tensor_bytes([*networks, self.log_mel]) + matrices
+
+    @property
+    def num_prompts(self) -> int:
+        """How many prompts are kept computed."""
+        return len(self._prompts)
+
+    def emotion_of_text(self, text: str) -> tuple[float, ...]:
+        """Return the weights of the emotions that the base's reader finds in ``text``.
+
+        Raises:
+            CheckpointError: The base comes without a reader.
+            SynthesisError: Its answer is no list of emotions.
+        """
+        with READING:
+            if self._reader is None:
+                self._reader = EmotionReader.load(self._reader_dir, self.device)
+            return self._reader.weights(text)
 
     def prompt(self, path: Path) -> PromptFeatures:
         """Return the features of the clip in ``path``; kept by content, so a changed file counts.

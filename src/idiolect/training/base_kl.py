@@ -25,7 +25,7 @@ from idiolect.models.checkpoint import load_checkpoint, load_weights, shapes_of
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.loading import gpt_dims_of, gpt_weights
 from idiolect.models.published import BASE_ROLES, BaseFiles
-from idiolect.registry.store import languages_of_base
+from idiolect.registry.describe import languages_of_base
 from idiolect.text.tokenizer import Tokenizer
 from idiolect.training.config import TrainConfig
 from idiolect.training.head_loss import add_gradients, computed_in, no_gradients

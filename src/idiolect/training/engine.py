@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from idiolect.base.errors import ConfigError
+from idiolect.models.gpt import avoid_cudnn_attention
 from idiolect.training.config import TrainConfig
 from idiolect.training.loss import TrainableGpt
 from idiolect.training.trackers import tracker_settings
@@ -36,6 +37,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
             fix="leave --device out, or look at CUDA_VISIBLE_DEVICES and the driver",
         )
     on_gpu = has_gpu and config.device != "cpu"
+    if on_gpu:
+        avoid_cudnn_attention()
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if _computes_bf16(on_gpu=on_gpu) else "fp32"

@@ -1,63 +1,75 @@
-"""What the page knows: the folders, and the base once it is loaded. No computation of its own."""
+"""What the page stands on: the services of the floors below, over its folders."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 import torch
 
-from idiolect.base.errors import SynthesisError
-from idiolect.base.files import free_bytes
 from idiolect.base.units import format_bytes
+from idiolect.evaluation.comparing import Comparisons
 from idiolect.models.published import BaseFiles, locate_base
-from idiolect.registry.entry import ModelEntry
-from idiolect.registry.store import base_entry, list_models, record_vram
-from idiolect.synthesis.pipeline import IndexTTS2, choose_device
+from idiolect.registry.catalogue import Catalogue
+from idiolect.studio.batch import Batches
+from idiolect.studio.history import History
+from idiolect.studio.jobs import Jobs
+from idiolect.studio.preview import Previews
+from idiolect.studio.projects import Projects
+from idiolect.studio.runs import Runs
+from idiolect.studio.speech import Speech
+from idiolect.studio.voices import VoiceLibrary
+from idiolect.synthesis.swap import ModelSlot
 
-MIN_FREE_BYTES = 100 * 1024**2
 CPU = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageSettings:
-    """Where the models are and where sound goes."""
+    """Where the models are, where sound goes, and what a visitor may point to."""
 
     model_dir: Path
     base: Path
     aux_dir: Path | None
     output_dir: Path
     device: str | None
+    voices_dir: Path = Path("voices")
+    jobs_dir: Path = Path("jobs")
+    roots: tuple[Path, ...] = (Path(),)
+    """Folders below which a visitor may name files: recordings, projects, runs."""
+    keep_loaded: int = 1
+    """Models that stay in memory beside each other."""
+
+    @property
+    def shown_dirs(self) -> tuple[Path, ...]:
+        """The folders whose sounds and pages a browser may fetch."""
+        return (self.output_dir, self.voices_dir)
 
 
 class Desk:
-    """The models that can be chosen and the one that speaks, shared by every visitor."""
+    """The services that every visitor shares; who asked for what is theirs to keep apart."""
 
     def __init__(self, settings: PageSettings) -> None:
         self.settings = settings
+        self.runs = Runs(settings.roots)
         self.files: BaseFiles = locate_base(settings.base, aux_dir=settings.aux_dir)
-        self._tts: IndexTTS2 | None = None
-        self._unmeasured = ""
-        """Model whose GPU memory is an estimate still."""
-        self._lock = Lock()
-
-    def entries(self) -> dict[str, ModelEntry]:
-        """Return the base and the installed models by label, read anew from disk."""
-        usable = [entry for entry in self._installed() if not entry.problem]
-        return {entry.label: entry for entry in (base_entry(self.files), *usable)}
-
-    def problems(self) -> list[str]:
-        """Return why models in the folder cannot be offered, one line each."""
-        return [
-            f"{entry.checkpoint.name} is not offered: {entry.problem}"
-            for entry in self._installed()
-            if entry.problem
-        ]
-
-    def _installed(self) -> list[ModelEntry]:
-        return list_models(self.settings.model_dir, self.files)
+        self.catalogue = Catalogue(settings.model_dir, self.files)
+        self.slot = ModelSlot(self.files, settings.model_dir, keep_loaded=settings.keep_loaded)
+        self.history = History(settings.output_dir)
+        self.voices = VoiceLibrary(settings.voices_dir)
+        self.speech = Speech(self.slot, self.history, settings.output_dir)
+        self.batches = Batches(
+            settings.output_dir / "batches",
+            self.speech,
+            voices=self.voices,
+            roots=settings.roots,
+        )
+        self.comparisons = Comparisons(
+            self.slot, self.files, settings.model_dir, settings.output_dir / "comparisons"
+        )
+        self.previews = Previews(self.files, settings.model_dir, self.history)
+        self.jobs = Jobs(settings.jobs_dir)
+        self.projects = Projects(Path())
 
     def devices(self) -> list[tuple[str, str]]:
         """Return (label, device) of each GPU, and of the CPU."""
@@ -69,49 +81,3 @@ class Desk:
             for n, gpu in enumerate(gpus)
         ]
         return [*labels, ("CPU", CPU)]
-
-    def load(self, name: str, device: str) -> str:
-        """Make ``name`` speak on ``device``; return what is loaded, and in how long."""
-        started = time.monotonic()
-        with self._lock:
-            if self._tts is None or self._tts.device != choose_device(device):
-                self._tts = self._load_base(name, device)
-            else:
-                self._tts.use_model(name)
-            model = self._tts.model
-            self._unmeasured = model.name if self._tts.device.type == "cuda" else ""
-        elapsed_sec = time.monotonic() - started
-        tokenizer = f"{model.tokenizer.path.name} ({model.tokenizer.vocab_size} vocab)"
-        return f"Loaded **{name}** on {device} in {elapsed_sec:.1f} s · Tokenizer: {tokenizer}"
-
-    def _load_base(self, name: str, device: str) -> IndexTTS2:
-        return IndexTTS2(
-            self.settings.base / "config.yaml",
-            self.settings.base,
-            device=device,
-            model=name,
-            models_dir=self.settings.model_dir,
-            aux_dir=self.settings.aux_dir,
-        )
-
-    def speak(self, prompt: Path, text: str, language: str | None, seed: int | None) -> Path:
-        """Return the WAV of ``text`` in the voice of ``prompt``; a seed is drawn for None.
-
-        Raises:
-            SynthesisError: No model is loaded, or the disk is full.
-        """
-        tts = self._tts
-        if tts is None:
-            raise SynthesisError("no model is loaded", fix="choose one and press Load Model")
-        if free_bytes(self.settings.output_dir) < MIN_FREE_BYTES:
-            raise SynthesisError("less than 100 MB are free for outputs", fix="make room")
-        output = self.settings.output_dir / f"{time.time_ns()}.wav"
-        # The first speech after a load on a GPU replaces the estimate of its memory.
-        name, self._unmeasured = self._unmeasured, ""
-        if name:
-            torch.cuda.reset_peak_memory_stats(tts.device)
-        tts.infer(prompt, text, output, language=language, seed=seed)
-        if name and name == tts.model.name:
-            peak_bytes = torch.cuda.max_memory_allocated(tts.device)
-            record_vram(name, self.settings.model_dir, peak_bytes)
-        return output
