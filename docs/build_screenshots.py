@@ -208,7 +208,7 @@ def open_tab(page: Page, name: str) -> None:
     tab = page.get_by_role("tab", name=name, exact=True)
     if not tab.is_visible():
         page.locator(".overflow-menu > button").click()
-        page.locator(".overflow-dropdown button", has_text=name).click()
+        page.locator(".overflow-dropdown").get_by_role("button", name=name, exact=True).click()
         return
     tab.click()
 

@@ -24,6 +24,7 @@ from page_kit import (
 from registry_kit import make_tokenizer, trained_checkpoint
 
 pytest.importorskip("gradio", reason="the extra webui is not installed")
+pytestmark = pytest.mark.slow
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 if not CHROMIUM.exists():
     pytest.skip(f"no browser at {CHROMIUM}: apt install chromium", allow_module_level=True)

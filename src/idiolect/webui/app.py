@@ -7,7 +7,7 @@ import socket
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import RedirectResponse
+from fastapi.responses import RedirectResponse, Response
 
 from idiolect.base.errors import UserError
 from idiolect.base.log import get_logger
@@ -66,6 +66,11 @@ def make_app(desk: Desk, *, auth: str | None = None) -> FastAPI:
     def choose(request: Request) -> RedirectResponse:
         code = preferred_language(request.headers.get("accept-language", ""))
         return RedirectResponse(f"/{code}/")
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    def no_icon() -> Response:
+        # Browsers ask for one, and complain in their console where nothing answers.
+        return Response(status_code=204)
 
     run_files.mount(app, desk.runs)
     tensorboard.mount(app, desk.runs)
