@@ -8,7 +8,9 @@ import pytest
 from docs.guide import GUIDES, ROOT, blocks
 from idiolect.cli.main import COMMANDS
 
-PAGES = sorted(p for p in ROOT.rglob("*.md") if not {".venv", "demo"} & set(p.parts))
+PAGES = sorted(
+    p for p in ROOT.rglob("*.md") if not {".venv", "demo", "node_modules"} & set(p.parts)
+)
 
 
 def commands(language: str) -> list[list[str]]:
