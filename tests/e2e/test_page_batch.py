@@ -61,7 +61,7 @@ def speak_lines(page: playwright.Page, file: Path) -> playwright.Locator:
     """Make a batch of ``file``, wait for its end; return the tab."""
     panel = open_tab(page, "Batch")
     panel.locator("input[type=file][accept*='csv']").first.set_input_files(file)
-    panel.locator("#batch-lines").get_by_text("Good night.").first.wait_for()
+    panel.locator("#batch-lines").get_by_text("Good night.").last.wait_for()
     ask_for_few_codes(panel)
     panel.get_by_role("button", name="Make a batch and speak it").click()
     panel.get_by_text("A batch of 2 lines is being spoken.").wait_for()
@@ -92,7 +92,7 @@ def test_a_sound_of_the_history_is_spoken_again_alike_and_deleted(page, folder):
     search.fill("night")
     search.press("Enter")
     table = panel.locator("#history-table")
-    table.get_by_text("Good night.").first.wait_for()
+    table.get_by_text("Good night.").last.wait_for()
     table.get_by_text("Good night.").last.click()
     page.get_by_test_id("audio-player-Sound from the history").wait_for(state="attached")
     before = set(folder.glob("outputs/**/*.wav"))
