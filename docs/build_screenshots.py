@@ -240,6 +240,8 @@ def fill(page: Page, tab: str, say: Say) -> None:
         page.get_by_text(say("compare.column_difference")).first.wait_for()
     elif tab in ("dataset", "train"):
         choose(page, say(f"{tab}.project"), "catalan")
+    elif tab == "monitor":
+        page.get_by_role("link", name=say("monitor.report"), exact=True).wait_for()
 
 
 def keep(page: Page, name: str, width: int) -> None:
