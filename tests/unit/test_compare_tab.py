@@ -71,7 +71,7 @@ def tab(desk, monkeypatch) -> SimpleNamespace:
 
 def given(tab: SimpleNamespace, prompt: Path | None, **changes) -> dict:
     values = {control: control.value for control in tab.controls.all}
-    values |= {tab.controls.clip: str(prompt) if prompt else None, tab.device: "cpu"}
+    values |= {tab.controls.voice.clip: str(prompt) if prompt else None, tab.device: "cpu"}
     values |= {tab.controls.texts: "El gat dorm.\n\nLa porta.\n"}
     return values | {getattr(tab.controls, name): value for name, value in changes.items()}
 
@@ -114,7 +114,7 @@ def test_running_shows_progress_then_figures_sounds_and_pictures(tab, desk, prom
     ]
     assert "(estimate)" in shown[2][1]
     assert desk.comparisons.names() == [name]
-    assert status.startswith("Finished: 4 of 4 sounds")
+    assert status.startswith("Finished: 4 of 4 ·")
     assert "real-time factor (RTF)" in figures
     assert [number for _, number in sentence["choices"]] == [1, 2]
     assert pictures.count("<img") == 2
@@ -131,22 +131,20 @@ def test_cancelling_ends_it_and_the_same_again_goes_on(tab, prompt):
     assert tab.work.cancel(VISITOR).startswith("Ends after the segment")
     *_, last = running
 
-    assert last[1].startswith("Not finished: 1 of 4 sounds")
+    assert last[1].startswith("Not finished: 1 of 4 ·")
     assert tab.work.cancel(VISITOR) == "Nothing is being compared."
     *_, finished = tab.work.run(given(tab, prompt), VISITOR)
     assert finished[0] == last[0]
 
 
-def test_a_voice_of_the_library_serves_as_prompt(tab, desk, prompt):
-    desk.voices.add("anna", prompt, whose="a test")
-
-    assert tab.work._order(given(tab, None, voice="anna")).prompt == desk.voices.path("anna")
+def test_without_a_voice_nothing_is_spoken(tab):
+    with pytest.raises(UserError, match="there is no voice prompt"):
+        list(tab.work.run(given(tab, None), VISITOR))
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"clip": None}, "there is no voice prompt"),
         ({"texts": " \n"}, "there is no text to speak"),
         ({"texts": "a\n" * 201}, "201 sentences are too many"),
         ({"asr": "faster-whisper:/etc"}, "this recogniser is not offered"),

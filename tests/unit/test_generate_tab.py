@@ -16,6 +16,7 @@ from idiolect.synthesis.sampling import SamplingSettings
 
 gr = pytest.importorskip("gradio", reason="the extra webui is not installed")
 from idiolect.webui import generate as tab  # noqa: E402 -- they need gradio
+from idiolect.webui import preview_part  # noqa: E402
 from idiolect.webui import voice_part as part  # noqa: E402
 from idiolect.webui.desk import Desk, PageSettings  # noqa: E402
 from idiolect.webui.head import Head  # noqa: E402
@@ -216,7 +217,7 @@ def vars_of(settings: SamplingSettings) -> dict:
 
 
 def test_sentences_are_shown_with_their_tokens(page):
-    rows, told = tab._previewed(
+    rows, told = preview_part._previewed(
         page.desk, page.say, page.controls.model.value, "One two three. Four five six.", "en", 20
     )
 
@@ -231,6 +232,7 @@ def test_a_voice_is_saved_chosen_and_removed(page, prompt):
 
     assert chosen["value"] == "anna"
     assert "Anna, who agreed" in part._note(page.desk, page.say, "anna")
+    assert part._clip(page.desk, "anna") == str(page.desk.voices.path("anna"))
     part._remove(page.desk, page.say, "anna")
     assert page.desk.voices.names() == []
 

@@ -22,7 +22,8 @@ from idiolect.base.errors import (
     SynthesisError,
 )
 from idiolect.base.units import SAMPLE_RATE
-from idiolect.cli.synth import SAMPLING, SynthConfig
+from idiolect.cli.sampling import SamplingFlags
+from idiolect.cli.synth import SynthConfig
 from idiolect.synthesis.devices import choose_device
 from idiolect.synthesis.model import LoadedModel
 from idiolect.synthesis.pipeline import IndexTTS2
@@ -335,10 +336,15 @@ def test_the_command_and_the_call_have_the_same_defaults():
     command = {field.name: field.default for field in fields(SynthConfig)}
 
     shared = command.keys() & call.keys() - {"text"}
-    assert {"top_p", "speed", "max_text_tokens", "max_mel_tokens"} <= shared
-    assert {name: command[name] for name in shared} == {
-        name: None if name in SAMPLING else call[name] for name in shared
-    }
+    assert {"speed", "max_text_tokens", "interval_silence"} <= shared
+    assert {name: command[name] for name in shared} == {name: call[name] for name in shared}
+
+
+def test_the_flags_of_sampling_are_settings_of_the_call_and_leave_them_to_the_base():
+    flags = {field.name: field.default for field in fields(SamplingFlags)}
+
+    sampling_settings(dict.fromkeys(flags, 1))
+    assert set(flags.values()) == {None}
 
 
 def test_a_base_may_say_how_its_codes_are_chosen(nano_base, tts, prompt, tmp_path):

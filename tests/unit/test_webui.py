@@ -13,6 +13,7 @@ from registry_kit import make_tokenizer, trained_checkpoint
 
 gr = pytest.importorskip("gradio", reason="the extra webui is not installed")
 from idiolect.webui.app import build_page  # noqa: E402 -- they need gradio
+from idiolect.webui.choices import offered  # noqa: E402
 from idiolect.webui.desk import Desk, PageSettings  # noqa: E402
 from idiolect.webui.messages import PAGE_LANGUAGES, Say  # noqa: E402
 from idiolect.webui.shown import UNEXPECTED, shown_on_page  # noqa: E402
@@ -157,3 +158,21 @@ def test_nothing_of_the_page_is_kept_in_a_base_folder(capsys, nano_base, folder)
     assert main(["--base", str(nano_base), folder, str(nano_base / "own")]) == 2
 
     assert "base folder" in capsys.readouterr().err
+
+
+def test_a_list_that_is_looked_at_again_leaves_what_was_chosen_meanwhile():
+    assert "value" not in offered(["a", "b"], had="b", wanted="b")
+    assert offered(["a", "b"], had="gone", wanted="a")["value"] == "a"
+
+
+def test_the_head_looks_again_without_choosing(desk, nano_base, tmp_path):
+    page = built(desk)
+    install(tmp_path, nano_base)
+    look = next(fn.fn for fn in page.fns.values() if fn.name == "look" and len(fn.outputs) == 4)
+    catalan = list(desk.catalogue.by_label())[-1]
+
+    listed = look(catalan)[0]
+
+    assert listed["choices"][-1] in {catalan, (catalan, catalan)}
+    assert "value" not in listed
+    assert look("gpt_gone.pth (1MB, v2.0, ca)")[0]["value"] == next(iter(desk.catalogue.by_label()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -14,6 +14,7 @@ from idiolect.base.errors import ConfigError, DataError, summarize
 from idiolect.base.guard import check_output
 from idiolect.base.places import ModelPlace
 from idiolect.base.progress import progress
+from idiolect.cli.sampling import DeviceFlags, SamplingFlags
 from idiolect.cli.surface import run_command
 from idiolect.data.lines import ASK_FOR_UTF8, read_lines
 
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     from idiolect.evaluation.comparison import Comparison, ComparisonOrder
 
 OUTPUT_DIR = Path("outputs/comparisons")
-SETTINGS = (
-    *("speed", "interval_silence", "temperature", "top_p", "top_k", "num_beams"),
-    *("repetition_penalty", "length_penalty", "max_mel_tokens"),
-)
+SETTINGS = ("speed", "interval_silence")
 """Settings that go to the call as they are, by the same name."""
 DESCRIPTION = (
     "Let two models speak the same sentences, with the same voice, seed and settings; measure "
@@ -64,24 +62,8 @@ class CompareConfig:
     """0.5 to 2; 1 when left out."""
     interval_silence: int | None = None
     """Silence between segments, in milliseconds; 200 when left out."""
-    temperature: float | None = None
-    """Lower is more regular; as the base says when left out, as all settings below."""
-    top_p: float | None = None
-    """Keep the most probable codes up to this share; published: 0.8."""
-    top_k: int | None = None
-    """Keep so many codes at each step; 0 keeps all; published: 30."""
-    num_beams: int | None = None
-    """How many hypotheses are followed; published: 3."""
-    repetition_penalty: float | None = None
-    """How much less probable a code gets once it was said; published: 10."""
-    length_penalty: float | None = None
-    """Above 0 favours longer speech; published: 0."""
-    max_mel_tokens: int | None = None
-    """Most codes in a segment; 50 are one second; published: 1500."""
-    device: str | None = None
-    """cpu, cuda:0 ...; the first GPU when there is one."""
-    fp16: bool = False
-    """Run the GPTs in half precision on a GPU."""
+    sampling: Annotated[SamplingFlags, tyro.conf.arg(name="")]
+    where: Annotated[DeviceFlags, tyro.conf.arg(name="")]
     place: Annotated[ModelPlace, tyro.conf.arg(name="")]
 
 
@@ -103,10 +85,10 @@ def _compare(config: CompareConfig) -> None:
         texts=texts,
         language=config.language,
         seed=config.seed,
-        settings={name: v for name in SETTINGS if (v := getattr(config, name)) is not None},
+        settings=_settings(config),
         asr=config.asr,
         asr_dir=config.asr_dir,
-        device=config.device,
+        device=config.where.device,
     )
     folder, comparison = _run(_comparisons(config), order)
     from idiolect.evaluation.comparison_report import write_report
@@ -116,6 +98,12 @@ def _compare(config: CompareConfig) -> None:
     print(f"wrote {report}")
 
 
+def _settings(config: CompareConfig) -> dict[str, Any]:
+    """Return the settings that were given, by the names that the call has for them."""
+    own = {name: v for name in SETTINGS if (v := getattr(config, name)) is not None}
+    return own | config.sampling.given()
+
+
 def _comparisons(config: CompareConfig) -> Comparisons:
     from idiolect.evaluation.comparing import Comparisons
     from idiolect.models.published import locate_base
@@ -123,7 +111,7 @@ def _comparisons(config: CompareConfig) -> Comparisons:
 
     files = locate_base(config.place.base, aux_dir=config.place.aux_dir)
     # Both stay where there is room: a swap a sentence would take longer than the sentences.
-    slot = ModelSlot(files, config.place.model_dir, keep_loaded=2, half=config.fp16)
+    slot = ModelSlot(files, config.place.model_dir, keep_loaded=2, half=config.where.fp16)
     return Comparisons(slot, files, config.place.model_dir, config.output_dir)
 
 

@@ -14,17 +14,12 @@ from idiolect.audio.io import probe_audio
 from idiolect.base.errors import ConfigError, DataError, SynthesisError, summarize
 from idiolect.base.guard import check_output
 from idiolect.base.places import ModelPlace
+from idiolect.cli.sampling import DeviceFlags, SamplingFlags
 from idiolect.cli.surface import run_command
 from idiolect.data.lines import ASK_FOR_UTF8, read_lines
 
 if TYPE_CHECKING:
     from idiolect.synthesis.pipeline import IndexTTS2
-
-SAMPLING = (
-    *("temperature", "top_p", "top_k", "num_beams"),
-    *("repetition_penalty", "length_penalty", "max_mel_tokens"),
-)
-"""Settings that go to the sampling as they are, by the same name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,24 +59,8 @@ class SynthConfig:
     """Silence between segments, in milliseconds."""
     max_text_tokens: int = 120
     """Longer texts are cut into segments of at most so many tokens."""
-    temperature: float | None = None
-    """Lower is more regular; 0.8 unless the base says otherwise, as for all settings below."""
-    top_p: float | None = None
-    """Keep the most probable codes up to this share; published: 0.8."""
-    top_k: int | None = None
-    """Keep so many codes at each step; 0 keeps all; published: 30."""
-    num_beams: int | None = None
-    """How many hypotheses are followed; published: 3."""
-    repetition_penalty: float | None = None
-    """How much less probable a code gets once it was said; published: 10."""
-    length_penalty: float | None = None
-    """Above 0 favours longer speech; published: 0."""
-    max_mel_tokens: int | None = None
-    """Most codes in a segment; 50 are one second; published: 1500."""
-    device: str | None = None
-    """cpu, cuda:0 ...; the first GPU when there is one."""
-    fp16: bool = False
-    """Run the GPT in half precision on a GPU."""
+    sampling: Annotated[SamplingFlags, tyro.conf.arg(name="")]
+    where: Annotated[DeviceFlags, tyro.conf.arg(name="")]
     place: Annotated[ModelPlace, tyro.conf.arg(name="")]
 
 
@@ -100,8 +79,8 @@ def _synth(config: SynthConfig) -> None:
     tts = IndexTTS2(
         config.place.base / "config.yaml",
         config.place.base,
-        use_fp16=config.fp16,
-        device=config.device,
+        use_fp16=config.where.fp16,
+        device=config.where.device,
         model=config.model,
         models_dir=config.place.model_dir,
         aux_dir=config.place.aux_dir,
@@ -154,7 +133,7 @@ def _speak(tts: IndexTTS2, config: SynthConfig, output: Path, text: str) -> str:
         seed=config.seed,
         speed=config.speed,
         target_duration=config.target_duration,
-        **{name: value for name in SAMPLING if (value := getattr(config, name)) is not None},
+        **config.sampling.given(),
     )
     elapsed_sec = time.monotonic() - started
     duration_sec = probe_audio(output).duration_sec

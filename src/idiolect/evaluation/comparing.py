@@ -50,7 +50,7 @@ from idiolect.evaluation.reading import (
 from idiolect.listening.listeners import Listener
 from idiolect.listening.named import listener_named
 from idiolect.models.published import BaseFiles
-from idiolect.registry.describe import BASE_LANGUAGES
+from idiolect.registry.describe import spoken_language
 from idiolect.registry.store import ModelFiles, find_model
 from idiolect.synthesis.devices import choose_device
 from idiolect.synthesis.model import version_of
@@ -124,7 +124,8 @@ class Comparisons:
             CheckpointError: Its files are damaged, or the recogniser lacks.
             ConfigError: The recogniser is unknown.
             DataError: The prompt cannot be read.
-            SynthesisError: The device cannot be used, or no sentence could be spoken at all.
+            SynthesisError: The device cannot be used, a model has to be told the language, or no
+                sentence could be spoken at all.
             GuardError: The folder lies in a base.
         """
         while not self._one_at_a_time.acquire(timeout=LOOK_EVERY_SEC):
@@ -184,6 +185,8 @@ class _Run:
             seed=order.seed,
             settings=order.settings,
         )
+        for each in self._found.values():  # before anything is loaded
+            spoken_language(each.name, each.languages, self._said.language)
         self._ears = Ears(listener=home.listener(order), naturalness=find_naturalness())
         self._warm: WeakSet[torch.nn.Module] = WeakSet()
 
@@ -280,7 +283,7 @@ class _Run:
                 timed = speak_timed(voice, reading.text, self._said, self._cancelled)
                 judged = self._ears.judged(reading, timed, voice.stack, self._said)
             except UserError as error:
-                return replace(reading, error=error.problem)
+                return replace(reading, error="; ".join(filter(None, (error.problem, error.fix))))
             except torch.OutOfMemoryError:
                 return replace(reading, error="the memory of the GPU is too small for it")
         sound = f"{side}/{sentence:03d}.wav"
@@ -317,14 +320,9 @@ def turns(num_sentences: int) -> Iterator[tuple[int, Side, bool]]:
 
 
 def _only_language(found: Iterable[ModelFiles]) -> str | None:
-    """Return the language of the models that were taught one; None where that is not one."""
-    taught = {
-        language
-        for each in found
-        if not set(each.languages) <= set(BASE_LANGUAGES)
-        for language in each.languages
-    }
-    return taught.pop() if len(taught) == 1 else None
+    """Return the language of the models that speak one alone; None where that is not one."""
+    single = {each.languages[0] for each in found if len(each.languages) == 1}
+    return single.pop() if len(single) == 1 else None
 
 
 def _unused(folder: Path, name: str) -> Path:
@@ -341,4 +339,4 @@ def _plain(name: str) -> str:
 def _name_of(device: torch.device) -> str:
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return f"{platform.machine()} CPU, threads: {torch.get_num_threads()}"

@@ -31,7 +31,7 @@ from idiolect.evaluation.comparison import (
 from idiolect.evaluation.figures import FIGURES, Score, scores_of
 from idiolect.evaluation.naturalness import HOW_TO_INSTALL
 from idiolect.evaluation.reading import Reading
-from idiolect.evaluation.sound_picture import sound_picture
+from idiolect.evaluation.sound_strip import sound_strip
 from idiolect.evaluation.votes import (
     BallotBox,
     Discrimination,
@@ -212,7 +212,7 @@ def _card(label: str, reading: Reading | None, wave: Waveform | None, longest: i
     return Sound(
         label=label,
         player=Player(src=sound_address(wave), label=f"{label}: {reading.text}"),
-        picture=sound_picture(wave, longest),
+        picture=sound_strip(wave, longest),
         mark=_mark(reading),
         note="" if reading.heard is None else f"heard: “{reading.heard or '(nothing)'}”",
     )

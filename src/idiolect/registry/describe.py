@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from idiolect.base.errors import RegistryError, TokenizerError, UserError
+from idiolect.base.errors import RegistryError, SynthesisError, TokenizerError, UserError
 from idiolect.models.checkpoint import CheckpointHeader, CheckpointOutline
 from idiolect.models.memory import model_bytes
 from idiolect.models.published import BaseFiles
@@ -184,6 +185,35 @@ def check_pair(
             where=str(where),
             fix="give the tokenizer that these weights were trained with",
         )
+
+
+def tells_language(languages: Sequence[str]) -> bool:
+    """Return whether a model that speaks ``languages`` need not be told that of a text."""
+    return len(languages) == 1 or set(languages) <= set(BASE_LANGUAGES)
+
+
+def spoken_language(name: str, languages: Sequence[str], asked: str | None) -> str | None:
+    """Return the language that a text for a model is read in.
+
+    Args:
+        name: Of the model.
+        languages: What it speaks.
+        asked: What the request says; None where it does not.
+
+    Returns:
+        None is the published choice by characters, for what the published base speaks.
+
+    Raises:
+        SynthesisError: None was asked for, and the model speaks several of its own.
+    """
+    if asked or len(languages) == 1:
+        return asked or languages[0]
+    if tells_language(languages):
+        return None
+    raise SynthesisError(
+        f"{name} speaks {', '.join(languages)}: the text may be any of them",
+        fix=f"say which language it is, such as {languages[0]}",
+    )
 
 
 def languages_of_base(base: BaseFiles) -> tuple[str, ...]:

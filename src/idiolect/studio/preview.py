@@ -13,6 +13,7 @@ from pathlib import Path
 
 from idiolect.base.errors import SynthesisError
 from idiolect.models.published import BaseFiles
+from idiolect.registry.describe import spoken_language
 from idiolect.registry.store import find_model
 from idiolect.studio.history import History, SpokenRecord, Wanted
 from idiolect.text.normalize import prepare_text
@@ -82,11 +83,12 @@ class Previews:
 
         Raises:
             RegistryError: The model is not installed.
-            SynthesisError: The text is too long, or nothing of it is left to say.
+            SynthesisError: The text is too long, nothing of it is left to say, or the model has to
+                be told the language.
         """
         check_length(text)
         found = find_model(model, self.models_dir, self.files)
-        asked = language or (found.languages[0] if len(found.languages) == 1 else None)
+        asked = spoken_language(found.name, found.languages, language)
         limit = min(max_tokens, found.config.gpt.max_text_len)
         status = found.tokenizer.stat()
         tokenizer = _tokenizer(found.tokenizer, status.st_mtime_ns, status.st_size)

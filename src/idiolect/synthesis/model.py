@@ -12,7 +12,7 @@ from torch import Tensor
 from idiolect.base.errors import SynthesisError
 from idiolect.models.gpt import UnifiedVoice
 from idiolect.models.loading import load_gpt
-from idiolect.registry.describe import BASE_LANGUAGES
+from idiolect.registry.describe import spoken_language
 from idiolect.registry.store import ModelFiles
 from idiolect.synthesis.devices import tensor_bytes
 from idiolect.synthesis.durations import TargetDuration
@@ -78,19 +78,12 @@ class LoadedModel:
         return self.gpt.prefix(latents, emotion, self.gpt.duration_rows(nothing, nothing == 0))
 
     def language_of(self, asked: str | None) -> str | None:
-        """Return the language of a request's text; None is the published choice by characters.
+        """Return the language of a request's text; see :func:`spoken_language`.
 
         Raises:
             SynthesisError: None was asked for, and the model speaks several of its own.
         """
-        if asked or len(self.languages) == 1:
-            return asked or self.languages[0]
-        if set(self.languages) <= set(BASE_LANGUAGES):
-            return None
-        raise SynthesisError(
-            f"{self.name} speaks {', '.join(self.languages)}: the text may be any of them",
-            fix=f"say which language it is, such as {self.languages[0]}",
-        )
+        return spoken_language(self.name, self.languages, asked)
 
 
 def load_model(found: ModelFiles, device: torch.device, *, half: bool) -> LoadedModel:

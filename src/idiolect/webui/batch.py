@@ -24,6 +24,7 @@ from idiolect.webui.batch_draft import (
     lines_of_upload,
     voice_choices,
 )
+from idiolect.webui.choices import offered
 from idiolect.webui.desk import Desk
 from idiolect.webui.head import NARROW_PX, Head
 from idiolect.webui.messages import Say
@@ -221,7 +222,7 @@ class _Shown:
         if repr(seen) == given[results.seen]:
             return {results.seen: given[results.seen]}
         return {
-            results.batch: gr.update(choices=choices, value=batch_id),
+            results.batch: offered(choices, had=given[results.batch], wanted=batch_id),
             results.progress: self._progress(batch_id),
             results.table: [self._row(row, chosen) for row in _page(rows, given[results.page])],
             results.chosen: chosen,

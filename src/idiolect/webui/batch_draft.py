@@ -17,17 +17,15 @@ from idiolect.studio.loudness import VOLUME_RANGE
 from idiolect.studio.roots import below_roots
 from idiolect.studio.settings import SpeechSettings, settings_to_mapping
 from idiolect.synthesis.request import SPEED_RANGE, sampling_settings
-from idiolect.text.languages import LANGUAGES
+from idiolect.webui.choices import UNSAID, language_choices
 from idiolect.webui.desk import Desk
 from idiolect.webui.head import NARROW_PX, Head, chosen_entry
-from idiolect.webui.messages import PAGE_LANGUAGES, Say
+from idiolect.webui.messages import Say
 from idiolect.webui.sampling_part import build_sampling, sampling_of
 
 FILE_TYPES = [".jsonl", ".csv", ".tsv", ".txt"]
 WIDTHS: list[str | int] = ["110px", "360px", "130px", "90px", "90px", "140px", "110px"]
 NO_ROWS = [[""] * len(COLUMNS)]
-UNSAID = ""
-"""Value of a dropdown for what is left to the model, or not chosen."""
 
 Given = dict[Any, Any]
 """What the controls hold, by control."""
@@ -63,7 +61,7 @@ class Draft:
 def build_draft(desk: Desk, say: Say) -> Draft:
     """Add the controls."""
     with gr.Row():
-        file = gr.File(label=say("batch.file"), file_types=FILE_TYPES, type="filepath", height=120)
+        file = gr.File(label=say("batch.file"), file_types=FILE_TYPES, type="filepath")
         with gr.Column():
             path = gr.Textbox(label=say("batch.path"), info=say("batch.path_info"))
             read = gr.Button(say("batch.read"))
@@ -103,7 +101,10 @@ def build_draft(desk: Desk, say: Say) -> Draft:
 def _build_settings(desk: Desk, say: Say) -> dict[str, Any]:
     with gr.Row():
         language = gr.Dropdown(
-            _languages(say), value=UNSAID, label=say("batch.language"), min_width=NARROW_PX
+            language_choices(say("batch.as_model")),
+            value=UNSAID,
+            label=say("batch.language"),
+            min_width=NARROW_PX,
         )
         seed = gr.Textbox(label=say("batch.seed_of_all"), max_lines=1)
         speed = gr.Slider(*SPEED_RANGE, value=1.0, step=0.05, label=say("batch.speed"))
@@ -117,15 +118,6 @@ def _build_settings(desk: Desk, say: Say) -> dict[str, Any]:
         "volume": volume,
         "sampling": sampling,
     }
-
-
-def _languages(say: Say) -> list[tuple[str, str]]:
-    named = {code: PAGE_LANGUAGES[code] for code in ("en", "zh")}
-    named |= {code: row.name for code, row in sorted(LANGUAGES.items())}
-    return [
-        (say("batch.as_model"), UNSAID),
-        *((f"{n} ({code})", code) for code, n in named.items()),
-    ]
 
 
 def voice_choices(desk: Desk, say: Say) -> list[tuple[str, str]]:

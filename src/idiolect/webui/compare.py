@@ -23,17 +23,15 @@ from idiolect.evaluation.comparison import (
 )
 from idiolect.evaluation.comparison_report import write_report
 from idiolect.listening.named import FASTER_WHISPER, NOBODY, OWN
-from idiolect.text.languages import LANGUAGES
+from idiolect.webui.choices import UNSAID, language_choices
 from idiolect.webui.compare_shown import figures_html, notes_text, sentence_html
 from idiolect.webui.compare_votes import build_votes
 from idiolect.webui.desk import Desk
 from idiolect.webui.head import NARROW_PX, Head, chosen_entry
 from idiolect.webui.messages import Say
 from idiolect.webui.shown import shown_on_page, user_of
+from idiolect.webui.voice_part import VoicePart, build_voice_choice, prompt_of
 
-GIVEN = ""
-"""Value of the voices' dropdown for a clip that the visitor gives."""
-AS_THE_MODEL = ""
 WHISPERS = ("tiny", "base", "small", "medium", "large-v3")
 """Models that faster-whisper knows by name: a visitor names no folder."""
 MAX_SENTENCES = 200
@@ -45,8 +43,7 @@ class _Controls:
 
     model_a: gr.Dropdown
     model_b: gr.Dropdown
-    voice: gr.Dropdown
-    clip: gr.Audio
+    voice: VoicePart
     texts: gr.Textbox
     language: gr.Dropdown
     seed: gr.Number
@@ -55,8 +52,8 @@ class _Controls:
     @property
     def all(self) -> list[Any]:
         return [
-            *(self.model_a, self.model_b, self.voice, self.clip),
-            *(self.texts, self.language, self.seed, self.asr),
+            *(self.model_a, self.model_b, self.voice.clip, self.texts),
+            *(self.language, self.seed, self.asr),
         ]
 
 
@@ -119,14 +116,18 @@ def _build_controls(desk: Desk, say: Say) -> _Controls:
         )
     for model in (model_a, model_b):
         model.focus(lambda: gr.update(choices=_labels(desk)), None, model, show_progress="hidden")
-    voice, clip = _build_voice(desk, say)
+    voice = build_voice_choice(desk, say, elem_id="compare-prompt")
     texts = gr.Textbox(
         label=say("compare.texts"), info=say("compare.texts_info"), lines=4, max_lines=20
     )
-    lines = gr.File(label=say("compare.lines"), file_types=[".txt"], height=90)
+    lines = gr.File(label=say("compare.lines"), file_types=[".txt"])
     lines.upload(shown_on_page(_lines_of), lines, texts)
     with gr.Row():
-        language = gr.Dropdown(_languages(say), value=AS_THE_MODEL, label=say("compare.language"))
+        language = gr.Dropdown(
+            language_choices(say("compare.as_the_model")),
+            value=UNSAID,
+            label=say("compare.language"),
+        )
         seed = gr.Number(value=1, precision=0, minimum=0, label=say("compare.seed"))
         asr = gr.Dropdown(
             _listeners(say), value=NOBODY, label=say("compare.asr"), info=say("compare.asr_info")
@@ -135,31 +136,11 @@ def _build_controls(desk: Desk, say: Say) -> _Controls:
         model_a=model_a,
         model_b=model_b,
         voice=voice,
-        clip=clip,
         texts=texts,
         language=language,
         seed=seed,
         asr=asr,
     )
-
-
-def _build_voice(desk: Desk, say: Say) -> tuple[gr.Dropdown, gr.Audio]:
-    voice = gr.Dropdown(_voices(desk, say), value=GIVEN, label=say("compare.voice"))
-    # Without "share" among the buttons: it would send the sound to another host.
-    clip = gr.Audio(
-        label=say("compare.prompt"), type="filepath", sources=["upload", "microphone"], buttons=[]
-    )
-    voice.focus(lambda: gr.update(choices=_voices(desk, say)), None, voice, show_progress="hidden")
-    voice.input(
-        shown_on_page(
-            lambda name: gr.update(value=None if name == GIVEN else str(desk.voices.path(name)))
-        ),
-        voice,
-        clip,
-    )
-    for own in (clip.upload, clip.stop_recording, clip.clear):
-        own(lambda: GIVEN, None, voice, show_progress="hidden")
-    return voice, clip
 
 
 def _build_shown(say: Say) -> _Shown:
@@ -191,16 +172,6 @@ def _labels(desk: Desk) -> list[str]:
 
 def _past(desk: Desk) -> list[str]:
     return desk.comparisons.names()
-
-
-def _voices(desk: Desk, say: Say) -> list[tuple[str, str]]:
-    return [(say("compare.own_clip"), GIVEN), *((name, name) for name in desk.voices.names())]
-
-
-def _languages(say: Say) -> list[tuple[str, str]]:
-    rows = [(f"{row.name} ({code})", code) for code, row in sorted(LANGUAGES.items()) if code]
-    as_model = (say("compare.as_the_model"), AS_THE_MODEL)
-    return [as_model, ("English (en)", "en"), ("中文 (zh)", "zh"), *rows]
 
 
 def _listeners(say: Say) -> list[tuple[str, str]]:
@@ -287,21 +258,13 @@ class _Work:
         return ComparisonOrder(
             model_a=chosen_entry(self._desk, given[controls.model_a]).name,
             model_b=chosen_entry(self._desk, given[controls.model_b]).name,
-            prompt=self._prompt(given),
+            prompt=prompt_of(given[controls.voice.clip]),
             texts=texts,
             language=given[controls.language] or None,
             seed=1 if seed is None else int(seed),
             asr=given[controls.asr],
             device=given[self._device],
         )
-
-    def _prompt(self, given: dict[Any, Any]) -> Path:
-        voice, clip = given[self._controls.voice], given[self._controls.clip]
-        if voice != GIVEN:
-            return Path(self._desk.voices.path(voice))
-        if clip is None:
-            raise UserError("there is no voice prompt", fix="upload or record a clip of the voice")
-        return Path(clip)
 
     def _going(
         self, folder: Path, comparison: Comparison, num_new: int, elapsed_sec: float

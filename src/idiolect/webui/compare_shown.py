@@ -11,7 +11,7 @@ from idiolect.evaluation.chance import MIN_SENTENCES
 from idiolect.evaluation.comparison import SIDES, Comparison
 from idiolect.evaluation.figures import Score, scores_of
 from idiolect.evaluation.reading import Reading
-from idiolect.evaluation.sound_picture import sound_picture
+from idiolect.evaluation.sound_strip import sound_strip
 from idiolect.webui.messages import Say
 
 COLUMNS = ("figure", "a", "b", "difference", "better", "sentences")
@@ -70,8 +70,10 @@ def notes_text(comparison: Comparison, say: Say) -> str:
     """Return what was compared on what, and what was not measured, as Markdown."""
     done, total = len(comparison.readings), comparison.num_readings
     state = "finished" if comparison.is_finished else "unfinished"
+    failed = sum(bool(reading.error) for reading in comparison.readings)
     lines = [
         say(f"compare.{state}", done=done, total=total, device=comparison.device),
+        *([say("compare.num_failed", n=failed)] if failed else []),
         say(
             f"compare.hearing_{comparison.hearing}",
             listener=comparison.listener,
@@ -99,7 +101,7 @@ def sentence_html(folder: Path, comparison: Comparison, sentence: int, say: Say)
             ""
             if wave is None
             else (
-                f'<img src="{sound_picture(wave, longest)}" alt="{alt}" '
+                f'<img src="{sound_strip(wave, longest)}" alt="{alt}" '
                 'style="width: 100%; height: 140px; image-rendering: auto">'
             )
         )

@@ -24,7 +24,7 @@ from idiolect.studio.uploads import KEPT_SUFFIXES, take_uploads
 from idiolect.text.languages import LANGUAGES
 from idiolect.webui.desk import CPU, Desk
 from idiolect.webui.head import Head
-from idiolect.webui.job_panel import log_panel
+from idiolect.webui.job_panel import log_panel, submit
 from idiolect.webui.messages import Say
 from idiolect.webui.shown import shown_on_page, user_of
 
@@ -196,7 +196,15 @@ def _prepare_part(
             allow_skips=allowed,
         )
         title = say("dataset.job_prepare", project=found.name)
-        return _submit(desk, found, prepare_command(config), "prepare", title, user_of(request))
+        return submit(
+            desk,
+            found,
+            prepare_command(config),
+            device=CPU,
+            kind="prepare",
+            title=title,
+            user=user_of(request),
+        )
 
     asked = [project, *source, min_sec, max_sec, val_share, copy, allow]
     start.click(shown_on_page(prepare), asked, job)
@@ -264,7 +272,15 @@ def _pairs_part(desk: Desk, say: Say, project: gr.Dropdown, job: gr.State) -> No
             PairConfig(pairs_per_target=int(number), self_pairs=alone),
         )
         title = say("dataset.job_pairs", project=found.name)
-        return _submit(desk, found, command, "pairs", title, user_of(request))
+        return submit(
+            desk,
+            found,
+            command,
+            device=CPU,
+            kind="pairs",
+            title=title,
+            user=user_of(request),
+        )
 
     make.click(shown_on_page(pairs), [project, each, own], job)
 
@@ -353,20 +369,6 @@ def _languages(found: data.Preview, say: Say) -> str:
 
 def _counted(pairs: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in pairs)
-
-
-def _submit(
-    desk: Desk, project: Project, command: Sequence[str], kind: str, title: str, user: str
-) -> str:
-    return desk.jobs.submit(
-        command,
-        cwd=project.root,
-        device=CPU,
-        title=title,
-        project=project.name,
-        kind=kind,
-        user=user,
-    ).id
 
 
 def _rejected(desk: Desk, say: Say, project: Project, reason: str, page: int) -> tuple[Any, str]:

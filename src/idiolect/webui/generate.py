@@ -13,11 +13,10 @@ import gradio as gr
 from idiolect.audio.picture import sound_picture
 from idiolect.base.errors import UserError
 from idiolect.base.units import format_bytes, format_duration
-from idiolect.registry.describe import BASE_LANGUAGES
+from idiolect.registry.describe import tells_language
 from idiolect.registry.entry import ModelEntry
 from idiolect.studio.history import SpokenRecord
 from idiolect.studio.loudness import VOLUME_RANGE
-from idiolect.studio.preview import TextPreview
 from idiolect.studio.settings import (
     DEFAULT_SILENCE_MS,
     SEGMENT_TOKENS_RANGE,
@@ -27,19 +26,18 @@ from idiolect.studio.settings import (
 )
 from idiolect.studio.speech import SegmentDone, SpeechDone, SpeechOrder
 from idiolect.synthesis.request import SPEED_RANGE, sampling_settings
-from idiolect.text.languages import LANGUAGES
 from idiolect.text.segments import MAX_SEGMENT_TOKENS
+from idiolect.webui.choices import UNSAID, language_choices
 from idiolect.webui.desk import Desk
 from idiolect.webui.emotion_part import EmotionPart, build_emotion, shown_for
 from idiolect.webui.head import NARROW_PX, Head, chosen_entry
 from idiolect.webui.live import LiveFeed, build_player
-from idiolect.webui.messages import PAGE_LANGUAGES, Say
+from idiolect.webui.messages import Say
+from idiolect.webui.preview_part import build_preview, wire_preview
 from idiolect.webui.sampling_part import build_sampling, sampling_of, sampling_updates
 from idiolect.webui.shown import shown_on_page, user_of
-from idiolect.webui.voice_part import GIVEN, VoicePart, build_voice
+from idiolect.webui.voice_part import VoicePart, build_voice, prompt_of
 
-AS_THE_MODEL = ""
-"""Value of the language that is left to the model."""
 MAX_SEED_DIGITS = 19
 """Of the largest seed, 2**63 - 1."""
 QUIETER_DB = 0.05
@@ -119,12 +117,12 @@ def _build_controls(desk: Desk, say: Say, head: Head) -> _Controls:
     voice = build_voice(desk, say)
     text = gr.Textbox(label=say("generate.text"), lines=4, max_lines=16, elem_id="text")
     language = gr.Dropdown(
-        _languages(say),
-        value=_language_for(desk, say, head.model.value, AS_THE_MODEL),
+        language_choices(say("generate.as_the_model")),
+        value=_language_for(desk, say, head.model.value, UNSAID),
         label=say("generate.language"),
         min_width=NARROW_PX,
     )
-    preview = _build_preview(say)
+    preview = build_preview(say)
     emotion = build_emotion(say)
     plain = {
         "text": text,
@@ -135,12 +133,7 @@ def _build_controls(desk: Desk, say: Say, head: Head) -> _Controls:
         plain |= _build_pauses(say)
         defaults = sampling_settings(dict(desk.files.config.generation))
         sampling = build_sampling(say, defaults)
-    looked_at = [head.model, text, language, plain["max_segment_tokens"]]
-    preview.look.click(
-        shown_on_page(lambda *given: _previewed(desk, say, *given)),
-        looked_at,
-        [preview.table, preview.estimate],
-    )
+    wire_preview(desk, say, preview, [head.model, text, language, plain["max_segment_tokens"]])
     head.model.change(
         lambda label: gr.update(visible=_knows_durations(desk, label)),
         head.model,
@@ -162,29 +155,6 @@ def _build_controls(desk: Desk, say: Say, head: Head) -> _Controls:
         plain=plain,
         sampling=sampling,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Preview:
-    """What a text will be cut into."""
-
-    table: gr.Dataframe
-    estimate: gr.Markdown
-    look: gr.Button
-
-
-def _build_preview(say: Say) -> _Preview:
-    with gr.Accordion(say("generate.sentences"), open=False):
-        look = gr.Button(say("generate.look"))
-        estimate = gr.Markdown()
-        table = gr.Dataframe(
-            headers=[say(f"generate.sentences_{name}") for name in ("text", "tokens", "unknown")],
-            interactive=False,
-            column_widths=["56%", "18%", "26%"],
-            wrap=True,
-            show_label=False,
-        )
-    return _Preview(table=table, estimate=estimate, look=look)
 
 
 def _build_plain(say: Say, knows_durations: bool) -> dict[str, Any]:  # noqa: FBT001
@@ -359,13 +329,10 @@ def _order(desk: Desk, controls: _Controls, given: Mapping[Any, Any], user: str)
     Raises:
         UserError: Something is missing, or out of range.
     """
-    clip = given[controls.voice.clip]
-    if clip is None:
-        raise UserError("there is no voice prompt", fix="upload or record a clip of the voice")
     return SpeechOrder(
         model=chosen_entry(desk, given[controls.model]).name,
         device=given[controls.device],
-        voice=Path(clip),
+        voice=prompt_of(given[controls.voice.clip]),
         text=given[controls.plain["text"]] or "",
         settings=_settings(controls, given, _knows_durations(desk, given[controls.model])),
         user=user,
@@ -433,42 +400,9 @@ def _language_for(desk: Desk, say: Say, label: str | None, chosen: str) -> str:
     languages = () if entry is None else entry.languages
     if chosen in languages:
         return chosen
-    if len(languages) < 2 or set(languages) <= set(BASE_LANGUAGES):
-        return AS_THE_MODEL
+    if not languages or tells_language(languages):
+        return UNSAID
     return say.language if say.language in languages else languages[0]
-
-
-def _languages(say: Say) -> list[tuple[str, str]]:
-    rows = [(f"{row.name} ({code})", code) for code, row in sorted(LANGUAGES.items()) if code]
-    base = [(f"{PAGE_LANGUAGES[code]} ({code})", code) for code in ("en", "zh")]
-    return [(say("generate.as_the_model"), AS_THE_MODEL), *base, *rows]
-
-
-def _previewed(
-    desk: Desk, say: Say, label: str, text: str, language: str, max_tokens: float
-) -> tuple[list[list[Any]], str]:
-    model = chosen_entry(desk, label).name
-    preview = desk.previews.of(model, text or "", language or None, int(max_tokens))
-    rows = [
-        [segment.text, segment.num_tokens, " ".join(segment.unknown)]
-        for segment in preview.segments
-    ]
-    return rows, _estimated(say, preview)
-
-
-def _estimated(say: Say, preview: TextPreview) -> str:
-    estimate = preview.estimate
-    if estimate is None:
-        told = say("generate.no_estimate")
-    else:
-        told = say(
-            "generate.estimate",
-            duration=format_duration(estimate.duration_sec),
-            count=estimate.num_records,
-        )
-    if preview.unknown:
-        told += "  \n" + say("generate.unknown", count=len(preview.unknown))
-    return told
 
 
 def _figures(say: Say, done: SpeechDone) -> str:
@@ -507,11 +441,11 @@ def _filled(desk: Desk, controls: _Controls, record: SpokenRecord) -> list[Any]:
     order = desk.speech.again(record, device="", user="")
     settings = order.settings
     emotion_clip = settings.emotion_clip
-    name = record.voice if record.voice in desk.voices.names() else GIVEN
+    name = record.voice if record.voice in desk.voices.names() else UNSAID
     plain = {name_of: getattr(settings, name_of, None) for name_of in controls.plain} | {
         "text": record.text,
         "seed": str(record.seed),
-        "language": settings.language or AS_THE_MODEL,
+        "language": settings.language or UNSAID,
     }
     sampling = settings.sampling or sampling_settings(dict(desk.files.config.generation))
     values = [

@@ -11,6 +11,7 @@ import gradio as gr
 
 from idiolect.base.errors import UserError
 from idiolect.registry.entry import ModelEntry, format_memory
+from idiolect.webui.choices import offered
 from idiolect.webui.desk import Desk
 from idiolect.webui.messages import PAGE_LANGUAGES, Say
 from idiolect.webui.shown import shown_on_page
@@ -51,7 +52,7 @@ def build(desk: Desk, page: gr.Blocks, say: Say) -> Head:
 
     def look(label: str | None) -> tuple[Any, str, str, str]:
         chosen = _still_there(desk, label)
-        listed = gr.update(choices=list(desk.catalogue.by_label()), value=chosen)
+        listed = offered(list(desk.catalogue.by_label()), had=label, wanted=chosen)
         return listed, _info(desk, chosen), _problems(desk), _status(desk, say)
 
     shown = [model, info, problems, status]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -11,6 +12,7 @@ import gradio as gr
 from idiolect.base.errors import UserError
 from idiolect.base.units import format_duration
 from idiolect.studio.jobs import Job
+from idiolect.studio.projects import Project
 from idiolect.webui.desk import Desk
 from idiolect.webui.messages import Say
 from idiolect.webui.shown import shown_on_page
@@ -79,3 +81,26 @@ def status_text(job: Job, say: Say) -> str:
     if job.elapsed_sec is None:
         return text
     return f"{text} · {format_duration(job.elapsed_sec)}"
+
+
+def submit(
+    desk: Desk,
+    project: Project,
+    command: Sequence[str],
+    *,
+    device: str,
+    kind: str,
+    title: str,
+    user: str,
+) -> str:
+    """Order ``idiolect command...`` in the folder of ``project``; return the id of the job."""
+    job = desk.jobs.submit(
+        command,
+        cwd=project.root,
+        device=device,
+        title=title,
+        project=project.name,
+        kind=kind,
+        user=user,
+    )
+    return job.id

@@ -21,6 +21,7 @@ from idiolect.registry.gate import AFTER, BEFORE, kept_languages
 from idiolect.registry.lineage import lineage
 from idiolect.registry.remove import Removal, plan_removal, remove_model
 from idiolect.registry.store import verify_model
+from idiolect.webui.choices import offered
 from idiolect.webui.desk import Desk
 from idiolect.webui.head import Head
 from idiolect.webui.messages import Say
@@ -117,7 +118,7 @@ def _look(desk: Desk, say: Say, seen: int, name: str | None) -> Any:
         return gr.skip()
     names = _names(desk)
     chosen = name if name in names else _first(desk)
-    return version, _cards(desk, say), gr.update(choices=names, value=chosen)
+    return version, _cards(desk, say), offered(names, had=name, wanted=chosen)
 
 
 def _follow(desk: Desk, label: str | None, name: str | None) -> str | None:

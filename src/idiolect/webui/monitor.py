@@ -12,6 +12,7 @@ from idiolect.studio.run_curves import curves_over
 from idiolect.studio.run_samples import sample_steps, spoken_at
 from idiolect.studio.runs import Runs, log_tail
 from idiolect.webui import monitor_shown as shown
+from idiolect.webui.choices import offered
 from idiolect.webui.desk import Desk
 from idiolect.webui.head import Head
 from idiolect.webui.messages import Say
@@ -56,8 +57,9 @@ def _look(
     found = {each.id: each for each in runs.listed()}
     choices = [(each.title, each.id) for each in found.values()]
     own = name if name in found else next(iter(found), None)
-    others = gr.update(choices=choices, value=[each for each in compared or [] if each in found])
-    run = gr.update(choices=choices, value=own)
+    still = [each for each in compared or [] if each in found]
+    others = offered(choices, had=compared or [], wanted=still)
+    run = offered(choices, had=name, wanted=own)
     if own is None:
         nothing = [shown.message(say("monitor.no_runs")), *([""] * len(PARTS))]
         return [run, gr.update(choices=[], value=[]), others, "", *nothing]
@@ -75,7 +77,7 @@ def _look(
     spoken = sample_steps(view.found.folder)
     is_other = drawn.partition("/")[0] != own
     heard = _first_heard(spoken) if is_other else [step for step in steps or [] if step in spoken]
-    return [run, gr.update(choices=spoken, value=heard), others, seen, *made]
+    return [run, offered(spoken, had=steps or [], wanted=heard), others, seen, *made]
 
 
 def _first_heard(steps: list[int]) -> list[int]:
@@ -102,7 +104,7 @@ def _sounds(runs: Runs, say: Say, run: gr.Dropdown) -> gr.Dropdown:
         wanted = spoken_in if spoken_in in languages else ""
         choices = [(say("monitor.all_languages"), ""), *((code, code) for code in languages)]
         heard = [one for one in every if wanted in {"", one.language}]
-        update = gr.update(choices=choices, value=wanted)
+        update = offered(choices, had=spoken_in, wanted=wanted)
         return update, shown.sounds(name or "", heard, say)
 
     for event in (steps.change, language.input):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,28 +11,27 @@ from typing import Any
 import gradio as gr
 
 from idiolect.base.errors import UserError
-from idiolect.base.files import slug
 from idiolect.base.guard import check_output
 from idiolect.base.places import SHIPPED_DIR, SHIPPED_NAME
 from idiolect.data.manifest import parse_source
 from idiolect.models.published import BASE_ROLES
-from idiolect.registry.install import InstallConfig
-from idiolect.studio.commands import install_command, tokenizer_command, train_command
-from idiolect.studio.jobs import NO_DEVICE
-from idiolect.studio.projects import KeptCheckpoint, Project
+from idiolect.studio.commands import tokenizer_command, train_command
+from idiolect.studio.projects import Project
 from idiolect.studio.roots import below_roots
 from idiolect.text.train_bpe import TokenizerConfig
 from idiolect.training.config import TrainConfig
 from idiolect.training.presets import NAMES as PRESETS
+from idiolect.webui.choices import offered
 from idiolect.webui.dataset import project_of, size_text
 from idiolect.webui.desk import CPU, Desk
 from idiolect.webui.head import Head
-from idiolect.webui.job_panel import log_panel, status_text
+from idiolect.webui.install_part import build_install, checkpoint_choices, scores_text
+from idiolect.webui.job_list import build_job_list, job_choices
+from idiolect.webui.job_panel import log_panel, submit
 from idiolect.webui.messages import Say
 from idiolect.webui.shown import shown_on_page, user_of
 
 NARROW_PX = 200
-LISTED_JOBS = 50
 EXTEND, NEW, BASE = "extend", "new", "base"
 MODES = ("full", "lora", "rows")
 OWN_BASE = "base"
@@ -63,20 +61,20 @@ def build(desk: Desk, say: Say, head: Head) -> None:
         buttons, asked = _training_part(desk, say, project, tokenizer, head)
         with gr.Accordion(say("train.job"), open=True):
             timer, stage = log_panel(desk, say, job, tab)
-        listed = _jobs_part(desk, say, project, job, timer)
-        checkpoint = _install_part(desk, say, project, job)
+        listed = build_job_list(desk, say, project, job, timer)
+        checkpoint = build_install(desk, say, project, job)
 
     for button, plans in zip(buttons, (True, False), strict=True):
         button.click(_starter(desk, say, plans=plans), asked, job)
 
     def look(name: str | None, kept: str | None) -> tuple[Any, str, Any, Any]:
-        choices = _checkpoints(desk, say, name)
+        choices = checkpoint_choices(desk, say, name)
         files = [file for _, file in choices]
         return (
             gr.update(choices=desk.projects.names()),
             standing_of_project(desk, say, name),
-            gr.update(choices=choices, value=kept if kept in files else next(iter(files), None)),
-            _job_choices(desk),
+            offered(choices, had=kept, wanted=kept if kept in files else next(iter(files), None)),
+            job_choices(desk),
         )
 
     shown = [project, standing, checkpoint, listed]
@@ -101,7 +99,7 @@ def standing_of_project(desk: Desk, say: Say, name: str | None) -> str:
     if best is None:
         run = say("train.no_run")
     else:
-        run = say("train.has_run", n=len(state.checkpoints), best=_scores(best, say))
+        run = say("train.has_run", n=len(state.checkpoints), best=scores_text(best, say))
     problems = [html.escape(problem) for problem in state.problems]
     return "  \n".join([data, tokenizer, run, *problems])
 
@@ -136,7 +134,15 @@ def _tokenizer_part(desk: Desk, say: Say, project: gr.Dropdown, job: gr.State) -
         )
         command = tokenizer_command([str(found.named(found.manifest))], config)
         title = say("train.job_tokenizer", project=found.name)
-        return _submit(desk, found, command, CPU, "tokenizer", title, user_of(request))
+        return submit(
+            desk,
+            found,
+            command,
+            device=CPU,
+            kind="tokenizer",
+            title=title,
+            user=user_of(request),
+        )
 
     make.click(shown_on_page(train), [project, kind, size], job)
     return kind
@@ -223,7 +229,15 @@ def _starter(desk: Desk, say: Say, *, plans: bool) -> Any:
         )
         kind = "plan" if plans else "train"
         title = say(f"train.job_{kind}", project=project.name)
-        return _submit(desk, project, command, device, kind, title, user_of(request))
+        return submit(
+            desk,
+            project,
+            command,
+            device=device,
+            kind=kind,
+            title=title,
+            user=user_of(request),
+        )
 
     return shown_on_page(start)
 
@@ -285,190 +299,3 @@ def _base_folder(desk: Desk, base: str) -> Path:
     """
     known = {OWN_BASE: desk.settings.base, SHIPPED_NAME: SHIPPED_DIR}
     return known[base] if base in known else below_roots(base, desk.settings.roots)
-
-
-def _jobs_part(
-    desk: Desk, say: Say, project: gr.Dropdown, job: gr.State, timer: gr.Timer
-) -> gr.Dropdown:
-    """Add the list of jobs, and what can be done with one."""
-    gr.Markdown(say("train.jobs_title"))
-    columns = ("number", "job_title", "device", "status", "began")
-    rows = gr.Dataframe(
-        [],
-        headers=[say(f"train.{name}") for name in columns],
-        interactive=False,
-        wrap=True,
-        label=say("train.jobs"),
-    )
-    with gr.Row():
-        chosen = gr.Dropdown([], label=say("train.chosen"), scale=3, min_width=NARROW_PX)
-        stop = gr.Button(say("train.stop"), variant="stop", min_width=NARROW_PX)
-        again = gr.Button(say("train.resume"), min_width=NARROW_PX)
-        forget = gr.Button(say("train.forget"), min_width=NARROW_PX)
-
-    def listed(seen: list[list[str]]) -> tuple[Any, Any]:
-        desk.jobs.wake()
-        found = _job_rows(desk, say)
-        if found == seen:
-            return gr.skip(), gr.skip()
-        return found, found
-
-    def resume(job_id: str | None, request: gr.Request) -> str:
-        return desk.jobs.again(_chosen(job_id), user=user_of(request)).id
-
-    drawn = gr.State([])
-    for event in (timer.tick, job.change):
-        event(listed, drawn, [rows, drawn], show_progress="hidden")
-    chosen.focus(lambda: _job_choices(desk), None, chosen, show_progress="hidden")
-    chosen.input(lambda job_id: job_id, chosen, job)
-    stop.click(shown_on_page(lambda job_id: desk.jobs.stop(_chosen(job_id)).id), chosen, job)
-    again.click(shown_on_page(resume), chosen, job)
-    forget.click(shown_on_page(lambda job_id: _forget(desk, job_id)), chosen, [chosen, job])
-    job.change(
-        lambda job_id: gr.update(choices=_choices(desk), value=job_id or None),
-        job,
-        chosen,
-        show_progress="hidden",
-    )
-    project.change(lambda: _job_choices(desk), None, chosen, show_progress="hidden")
-    return chosen
-
-
-def _install_part(desk: Desk, say: Say, project: gr.Dropdown, job: gr.State) -> gr.Dropdown:
-    usual = InstallConfig(checkpoint=Path(), tokenizer=Path(), output_name="")
-    gr.Markdown(say("train.install_title"))
-    with gr.Row():
-        checkpoint = gr.Dropdown([], label=say("train.checkpoint"), scale=2, min_width=NARROW_PX)
-        name = gr.Textbox(label=say("train.name"), info=say("train.name_info"), min_width=NARROW_PX)
-        description = gr.Textbox(label=say("train.description"), min_width=NARROW_PX)
-    with gr.Row():
-        blend = gr.Number(
-            usual.blend, label=say("train.blend"), minimum=0.01, maximum=1, min_width=NARROW_PX
-        )
-        # A text: a field of a number shows 0 where nothing is asked for.
-        gate = gr.Textbox(label=say("train.gate"), info=say("train.gate_info"), min_width=NARROW_PX)
-        force = gr.Checkbox(usual.force, label=say("train.force"), min_width=NARROW_PX)
-    install = gr.Button(say("train.install"), variant="primary")
-
-    def start(request: gr.Request, *given: Any) -> str:
-        chosen, path, *rest = given
-        found = project_of(desk, chosen)
-        config = _install_config(desk, found, path, rest)
-        title = say("train.job_install", model=config.output_name)
-        command = install_command(config)
-        return _submit(desk, found, command, NO_DEVICE, "install", title, user_of(request))
-
-    asked = [project, checkpoint, name, description, blend, gate, force]
-    install.click(shown_on_page(start), asked, job)
-    return checkpoint
-
-
-def _install_config(
-    desk: Desk, project: Project, file: str | None, given: Sequence[Any]
-) -> InstallConfig:
-    """Return what to install under which name.
-
-    Raises:
-        UserError: No checkpoint is chosen, or the name cannot be that of a file.
-    """
-    name, description, blend, gate, force = given
-    kept = {each.path.name: each for each in desk.projects.state(project.name).checkpoints}
-    if file not in kept:
-        raise UserError("no checkpoint is chosen", fix="choose one of those that the run kept")
-    settings = project.settings
-    own = None if settings is None else settings.tokenizer
-    aux = desk.settings.aux_dir
-    return InstallConfig(
-        checkpoint=project.named(kept[file].path),
-        tokenizer=project.named(project.root / own if own else desk.files.tokenizer),
-        output_name=slug((name or "").strip() or project.name, flag="name"),
-        description=(description or "").strip(),
-        output_dir=project.named(desk.settings.model_dir),
-        base=project.named(desk.settings.base),
-        aux_dir=None if aux is None else project.named(aux),
-        blend=blend or 1.0,
-        gate=_points(gate or ""),
-        force=force,
-    )
-
-
-def _points(typed: str) -> float | None:
-    """Return the points of the gate; None where the field is empty.
-
-    Raises:
-        UserError: It is no number.
-    """
-    try:
-        return float(typed.replace(",", ".")) if typed.strip() else None
-    except ValueError as error:
-        raise UserError(f"{typed!r} is no number of points", fix="give one, such as 3") from error
-
-
-def _checkpoints(desk: Desk, say: Say, name: str | None) -> list[tuple[str, str]]:
-    if not (name or "").strip():
-        return []
-    state = desk.projects.state(project_of(desk, name).name)
-    usable = [each for each in state.checkpoints if not each.problem]
-    return [
-        (
-            say("train.checkpoint_line", file=each.path.name, scores=_scores(each, say)),
-            each.path.name,
-        )
-        for each in usable
-    ]
-
-
-def _scores(checkpoint: KeptCheckpoint, say: Say) -> str:
-    """Return step, losses and what languages lost, as the checkpoint's header has them."""
-    losses = [f"{k} {v:.4g}" for k, v in checkpoint.scores.items() if not k.startswith("probe_cer")]
-    return ", ".join([say("train.step", n=checkpoint.step), *losses, *map(str, checkpoint.kept)])
-
-
-def _submit(
-    desk: Desk,
-    project: Project,
-    command: Sequence[str],
-    device: str,
-    kind: str,
-    title: str,
-    user: str,
-) -> str:
-    return desk.jobs.submit(
-        command,
-        cwd=project.root,
-        device=device,
-        title=title,
-        project=project.name,
-        kind=kind,
-        user=user,
-    ).id
-
-
-def _chosen(job_id: str | None) -> str:
-    if not job_id:
-        raise UserError("no job is chosen", fix="choose one of the list")
-    return job_id
-
-
-def _forget(desk: Desk, job_id: str | None) -> tuple[Any, str]:
-    desk.jobs.remove(_chosen(job_id))
-    return gr.update(choices=_choices(desk), value=None), ""
-
-
-def _job_rows(desk: Desk, say: Say) -> list[list[str]]:
-    return [
-        [job.id, job.title, job.device, status_text(job, say), _clock(job.created_sec)]
-        for job in desk.jobs.list()[:LISTED_JOBS]
-    ]
-
-
-def _clock(since_1970_sec: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(since_1970_sec))
-
-
-def _job_choices(desk: Desk) -> Any:
-    return gr.update(choices=_choices(desk))
-
-
-def _choices(desk: Desk) -> list[tuple[str, str]]:
-    return [(f"{job.id} · {job.title}", job.id) for job in desk.jobs.list()[:LISTED_JOBS]]

@@ -9,12 +9,10 @@ from typing import Any
 import gradio as gr
 
 from idiolect.base.errors import UserError
+from idiolect.webui.choices import UNSAID
 from idiolect.webui.desk import Desk
 from idiolect.webui.messages import Say
 from idiolect.webui.shown import shown_on_page
-
-GIVEN = ""
-"""Value of the dropdown for a clip that the visitor gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,34 +20,58 @@ class VoicePart:
     """The voice's controls."""
 
     name: gr.Dropdown
-    """Of the library; :data:`GIVEN` for a clip that was given."""
+    """Of the library; :data:`UNSAID` for a clip that was given."""
     clip: gr.Audio
     """Path of the sound, whichever it is."""
 
 
 def build_voice(desk: Desk, say: Say) -> VoicePart:
-    """Add the controls; the list of voices is looked at whenever somebody opens it."""
-    name = gr.Dropdown(_choices(desk, say), value=GIVEN, label=say("generate.voice"))
+    """Add the controls, whose voice it is, and the library."""
+    part = build_voice_choice(desk, say, elem_id="voice-prompt")
+    note = gr.Markdown()
+    part.name.change(
+        shown_on_page(lambda chosen: _note(desk, say, chosen)),
+        part.name,
+        note,
+        show_progress="hidden",
+    )
+    _build_library(desk, say, part)
+    return part
+
+
+def build_voice_choice(desk: Desk, say: Say, *, elem_id: str) -> VoicePart:
+    """Add the controls; the list of voices is looked at whenever somebody opens it.
+
+    Args:
+        desk: Has the library.
+        say: The page's language.
+        elem_id: Of the clip, on the page.
+    """
+    name = gr.Dropdown(_choices(desk, say), value=UNSAID, label=say("generate.voice"))
     # Without "share" among the buttons: it would send the sound to another host.
     clip = gr.Audio(
         label=say("generate.prompt"),
         type="filepath",
         sources=["upload", "microphone"],
         buttons=[],
-        elem_id="voice-prompt",
+        elem_id=elem_id,
     )
-    note = gr.Markdown()
-    part = VoicePart(name=name, clip=clip)
-    name.input(
-        shown_on_page(lambda chosen: (_clip(desk, chosen), _note(desk, say, chosen))),
-        name,
-        [clip, note],
-    )
+    name.input(shown_on_page(lambda chosen: _clip(desk, chosen)), name, clip)
     for own in (clip.upload, clip.stop_recording, clip.clear):
-        own(lambda: (GIVEN, ""), None, [name, note], show_progress="hidden")
-    _build_library(desk, say, part)
+        own(lambda: UNSAID, None, name, show_progress="hidden")
     name.focus(lambda: gr.update(choices=_choices(desk, say)), None, name, show_progress="hidden")
-    return part
+    return VoicePart(name=name, clip=clip)
+
+
+def prompt_of(clip: str | None) -> Path:
+    """Return the clip of the voice that is to speak.
+
+    Raises:
+        UserError: There is none.
+    """
+    if clip is None:
+        raise UserError("there is no voice prompt", fix="upload or record a clip of the voice")
+    return Path(clip)
 
 
 def _build_library(desk: Desk, say: Say, part: VoicePart) -> None:
@@ -73,15 +95,15 @@ def _build_library(desk: Desk, say: Say, part: VoicePart) -> None:
 
 
 def _choices(desk: Desk, say: Say) -> list[tuple[str, str]]:
-    return [(say("generate.own_clip"), GIVEN), *((name, name) for name in desk.voices.names())]
+    return [(say("generate.own_clip"), UNSAID), *((name, name) for name in desk.voices.names())]
 
 
 def _clip(desk: Desk, name: str) -> Any:
-    return gr.update(value=None) if name == GIVEN else str(desk.voices.path(name))
+    return gr.update(value=None) if name == UNSAID else str(desk.voices.path(name))
 
 
 def _note(desk: Desk, say: Say, name: str) -> str:
-    whose = "" if name == GIVEN else desk.voices.note(name).whose
+    whose = "" if name == UNSAID else desk.voices.note(name).whose
     return say("generate.voice_of", whose=whose) if whose else ""
 
 
@@ -98,7 +120,7 @@ def _save(desk: Desk, say: Say, clip: str | None, name: str, whose: str) -> tupl
 
 
 def _ask(desk: Desk, name: str) -> Any:
-    if name == GIVEN:
+    if name == UNSAID:
         raise UserError("no voice of the library is chosen", fix="choose the one to remove")
     desk.voices.path(name)
     return gr.update(visible=True)
@@ -108,5 +130,5 @@ def _remove(desk: Desk, say: Say, name: str) -> tuple[Any, str, Any]:
     # Whoever takes their voice back takes it out of what is kept for saying things again, too.
     desk.speech.clips.forget(desk.voices.path(name))
     desk.voices.remove(name)
-    chosen = gr.update(choices=_choices(desk, say), value=GIVEN)
+    chosen = gr.update(choices=_choices(desk, say), value=UNSAID)
     return chosen, say("generate.voice_removed", voice=name), gr.update(visible=False)

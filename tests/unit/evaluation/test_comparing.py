@@ -10,6 +10,7 @@ import pytest
 from clips import write_clip
 from idiolect.audio.io import read_audio
 from idiolect.base.errors import ConfigError, DataError, RegistryError, SynthesisError
+from idiolect.base.places import SHIPPED_DIR
 from idiolect.base.units import SAMPLE_RATE
 from idiolect.cli.compare import main
 from idiolect.evaluation.comparing import Comparisons, turns
@@ -17,7 +18,7 @@ from idiolect.evaluation.comparison import ComparisonOrder, read_comparison
 from idiolect.evaluation.comparison_report import write_report
 from idiolect.evaluation.figures import FIGURES, scores_of
 from idiolect.evaluation.reading import Reading
-from idiolect.evaluation.sound_picture import GAP_ROWS, WAVE_ROWS, sound_picture
+from idiolect.evaluation.sound_strip import GAP_ROWS, WAVE_ROWS, sound_strip
 from idiolect.listening.scores import LetterErrors
 from idiolect.models.published import locate_base
 from idiolect.synthesis.pipeline import IndexTTS2
@@ -152,9 +153,26 @@ def test_a_sentence_that_fails_is_told_and_the_rest_is_spoken(comparisons, promp
 
     errors = [made.reading(1, side).error for side in "ab"]
     assert all("nothing to say" in error for error in errors)
+    assert all("give a text with words" in error for error in errors), "how to mend it"
     assert [r.sentence for pair in made.pairs() for r in pair] == [2, 2]
     assert made.reading(2, "b").sound
     assert "failed: " in write_report(folder, made).read_text(encoding="utf-8")
+
+
+def test_the_language_is_that_of_the_model_that_speaks_one_or_has_to_be_told(prompt, tmp_path):
+    nano = locate_base(SHIPPED_DIR)  # speaks English and Spanish
+    tokenizer = make_tokenizer(tmp_path / "models" / "catalan_bpe.model")
+    trained_checkpoint(tmp_path / "models" / "gpt_catalan.pth", SHIPPED_DIR, tokenizer)
+    slot = ModelSlot(nano, tmp_path / "models")
+    comparisons = Comparisons(slot, nano, tmp_path / "models", tmp_path / "made")
+
+    _, made = next(comparisons.run(order(prompt)))
+
+    assert made.language == "ca"
+    slot.unload()
+    with pytest.raises(SynthesisError, match="base speaks en, es: the text may be any of them"):
+        next(comparisons.run(order(prompt, model_b="base")))
+    assert slot.status().models == (), "nothing was loaded for it"
 
 
 def test_when_nothing_can_be_said_at_all_that_is_an_error(comparisons, prompt):
@@ -236,7 +254,7 @@ def test_pictures_that_stand_beside_each_other_are_equally_wide():
     shapes = set()
     for seconds in (0.2, 1.0):
         wave = np.sin(np.arange(int(SAMPLE_RATE * seconds)) * 0.1).astype(np.float32)
-        address = sound_picture(wave, SAMPLE_RATE)
+        address = sound_strip(wave, SAMPLE_RATE)
         pixels = imread(io.BytesIO(base64.b64decode(address.partition(",")[2])))
         shapes.add(pixels.shape[:2])
         drawn = pixels[:WAVE_ROWS].sum(-1)  # the waveform is on top

@@ -1,4 +1,6 @@
-"""A picture of a sound: its waveform above its spectrogram, on one axis of time.
+"""A small picture of a sound, waveform above spectrogram: for hundreds in one page.
+
+Without axes, and drawn in a millisecond; :mod:`idiolect.audio.picture` draws one sound with both.
 
 ``N`` is samples at 22 050 Hz, ``T`` frames.
 """
@@ -21,7 +23,7 @@ WAVE_SHADE = 0.72
 """Of the waveform, between the darkest (0) and the brightest (1) of the spectrogram."""
 
 
-def sound_picture(wave: Waveform, num_samples: int) -> str:
+def sound_strip(wave: Waveform, num_samples: int) -> str:
     """Return ``wave`` ``[N]`` as a ``data:`` image as wide as ``num_samples`` are.
 
     Pictures that are to stand beside each other are made equally wide; what lacks is silence.
