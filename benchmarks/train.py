@@ -77,7 +77,7 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         for label in flags.widths:
             dims = _dims(label)
-            corpus = _write_corpus(Path(folder) / label, dims)
+            corpus = write_corpus(Path(folder) / label, dims)
             rows.append(_measure(label, dims, corpus, flags))
             if not flags.json:
                 print(_line(rows[-1]), flush=True)
@@ -115,7 +115,7 @@ def _dims(label: str) -> GptDims:
     return replace(shipped, dim=dim, num_layers=num_layers, num_heads=num_heads)
 
 
-def _write_corpus(folder: Path, dims: GptDims) -> Corpus:
+def write_corpus(folder: Path, dims: GptDims) -> Corpus:
     """Write clips of real lengths, as far as the model has positions for them."""
     numbers = np.random.default_rng(SEED)
     lengths = np.loadtxt(LENGTHS, delimiter=",", skiprows=1)
@@ -138,6 +138,17 @@ def _write_corpus(folder: Path, dims: GptDims) -> Corpus:
             for field, values in zip(FIELDS, fields, strict=True):
                 np.save(_made(folder / field) / f"{name}.npy", values)
     return Corpus(folder=folder, texts=texts, num_tokens=num_tokens)
+
+
+def sample_of(corpus: Corpus, store: FeatureStore, name: str) -> GptSample:
+    """Return a clip as training takes it."""
+    found = store.get(name)
+    return GptSample(
+        text_ids=corpus.texts[name],
+        codes=found.codes.astype(np.int64),
+        latents=found.latents.astype(np.float32),
+        emotion=found.emotion.astype(np.float32),
+    )
 
 
 def _made(folder: Path) -> Path:
@@ -192,19 +203,10 @@ def _our_step(dims: GptDims, corpus: Corpus, device: str) -> Step:
     model.train()
     number = 0
 
-    def sample(name: str) -> GptSample:
-        found = store.get(name)
-        return GptSample(
-            text_ids=corpus.texts[name],
-            codes=found.codes.astype(np.int64),
-            latents=found.latents.astype(np.float32),
-            emotion=found.emotion.astype(np.float32),
-        )
-
     def step(names: Sequence[str]) -> None:
         nonlocal number
         number += 1
-        made = make_batch([sample(name) for name in names], dims, packed=True)
+        made = make_batch([sample_of(corpus, store, name) for name in names], dims, packed=True)
         train_step(
             model,
             optimizer,

@@ -22,9 +22,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from train import LEARNING_RATE, SEED, Corpus, _write_corpus
+from train import LEARNING_RATE, SEED, Corpus, sample_of, write_corpus
 
-from idiolect.data.batches import GptBatch, GptSample, make_batch
+from idiolect.data.batches import GptBatch, make_batch
 from idiolect.data.features import FeatureStore
 from idiolect.models.adapter import add_adapters
 from idiolect.models.config import GptDims
@@ -64,7 +64,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True)
     flags = parser.parse_args()
     with TemporaryDirectory() as folder, flags.output.open("a") as out:
-        corpus = _write_corpus(Path(folder), DIMS)
+        corpus = write_corpus(Path(folder), DIMS)
         for row in _rows(corpus):
             out.write(json.dumps(row) + "\n")
             out.flush()
@@ -162,18 +162,8 @@ def _batches(corpus: Corpus, tokens: int) -> Sequence[GptBatch]:
                 break
             chosen.append(name)
             rows += length
-        batches.append(make_batch([_sample(store, corpus, n) for n in chosen], DIMS, packed=True))
+        batches.append(make_batch([sample_of(corpus, store, n) for n in chosen], DIMS, packed=True))
     return batches
-
-
-def _sample(store: FeatureStore, corpus: Corpus, name: str) -> GptSample:
-    found = store.get(name)
-    return GptSample(
-        text_ids=corpus.texts[name],
-        codes=found.codes.astype(np.int64),
-        latents=found.latents.astype(np.float32),
-        emotion=found.emotion.astype(np.float32),
-    )
 
 
 def _flops(batch: GptBatch) -> float:

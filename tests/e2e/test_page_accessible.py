@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from page_kit import CHROMIUM, served, write_run
+from page_kit import CHROMIUM, write_run
 
 pytest.importorskip("gradio", reason="the extra webui is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -29,12 +28,11 @@ WIDTH = 1600
 
 
 @pytest.fixture(scope="module")
-def address(nano_base, tmp_path_factory) -> Iterator[str]:
+def folder(nano_base, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     (folder / "checkpoints").symlink_to(nano_base)
     write_run(folder / "training/catalan")
-    with served(folder) as address:
-        yield address
+    return folder
 
 
 @pytest.mark.slow

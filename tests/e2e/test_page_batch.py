@@ -15,15 +15,12 @@ from page_kit import (
     CHROMIUM,
     WAIT_MS,
     ask_for_few_codes,
-    chromium,
     downloaded,
     open_tab,
-    served,
     visited,
 )
 
 pytest.importorskip("gradio", reason="the extra webui is not installed")
-pytestmark = pytest.mark.slow
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 if not CHROMIUM.exists():
     pytest.skip(f"no browser at {CHROMIUM}: apt install chromium", allow_module_level=True)
@@ -39,18 +36,6 @@ def folder(nano_base, tmp_path_factory) -> Path:
     write_clip(folder / "voices" / "anna.wav", seconds=1.0)
     (folder / "lines.csv").write_text(LINES)
     return folder
-
-
-@pytest.fixture(scope="module")
-def address(folder) -> Iterator[str]:
-    with served(folder) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

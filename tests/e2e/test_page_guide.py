@@ -115,7 +115,7 @@ def test_recordings_become_a_model_that_is_compared_with_its_base(page, folder):
     # The base speaks several languages, and is told in which one the sentence is.
     choose(page, panel.get_by_role("combobox", name="Language"), "(ca)")
     panel.get_by_role("button", name="Generate with both models").click()
-    panel.get_by_text("Finished: 2 of 2 sounds").wait_for()
+    panel.get_by_text("Finished: 2 of 2").wait_for()
 
     sounds = [
         downloaded(page, page.get_by_test_id(f"audio-player-{side}"))

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from page_kit import CHROMIUM, served, write_run
+from page_kit import CHROMIUM, SIZES, WAIT_MS, open_tab, strangers, visited, write_run
 
 pytest.importorskip("gradio", reason="the extra webui is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 if not CHROMIUM.exists():
     pytest.skip(f"no browser at {CHROMIUM}: apt install chromium", allow_module_level=True)
 
-WAIT_MS = 30_000
-SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 LOOKS_MS = 12_000
 """More than two looks of the monitor take."""
 
@@ -30,47 +28,16 @@ def folder(nano_base, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def address(folder) -> Iterator[str]:
-    with served(folder) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(params=SIZES)
 def page(request, browser, address) -> Iterator[playwright.Page]:
-    """The monitor at one size; at the end, no script failed and nobody else was asked."""
-    width, height = SIZES[request.param]
-    page = browser.new_page(viewport={"width": width, "height": height})
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda asked: faults.extend(strangers(asked.url, address)))
-    page.set_default_timeout(WAIT_MS)
-    page.goto(f"{address}/en/")
-    open_monitor(page)
-    yield page
-    page.close()
-    assert faults == []
-
-
-def strangers(url: str, address: str) -> list[str]:
-    return [] if url.startswith((address, "data:", "blob:")) else [url]
+    """The monitor at one size."""
+    with visited(browser, f"{address}/en/", size=request.param) as page:
+        open_monitor(page)
+        yield page
 
 
 def open_monitor(page: playwright.Page) -> None:
-    page.get_by_role("tab", name="Generate", exact=True).wait_for()
-    tab = page.get_by_role("tab", name="Monitor", exact=True)
-    if not tab.is_visible():  # on a phone the last tabs are behind a button
-        page.locator(".overflow-menu > button").first.click()
-        tab = page.locator(".overflow-dropdown button", has_text="Monitor")
-    tab.click()
+    open_tab(page, "Monitor")
     page.locator(".monitor-tiles").wait_for()
 
 

@@ -172,3 +172,15 @@ def test_a_page_for_the_network_wants_a_password_or_is_told_to_do_without(folder
     assert ended.returncode == 2
     assert "--auth" in ended.stderr
     assert "--no-auth" in ended.stderr
+
+
+def test_what_was_uploaded_goes_when_the_server_ends(nano_base, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "checkpoints").symlink_to(nano_base)
+
+    with served(tmp_path):
+        (uploads,) = (tmp_path / "tmp").glob("idiolect-page-*")
+        assert uploads.stat().st_mode & 0o077 == 0, "nobody else looks into it"
+
+    assert not uploads.exists()

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 
 import gradio as gr
 import uvicorn
@@ -110,7 +116,7 @@ def serve(settings: PageSettings, *, host: str, port: int, auth: str | None) -> 
         raise UserError(
             f"cannot listen on {host}:{port}", fix="choose another --port, or stop what uses it"
         ) from error
-    with listener:
+    with listener, own_uploads():
         app = make_app(Desk(settings), auth=auth)
         door = Door(app, auth=auth, is_local=host in LOCAL_HOSTS)
         config = uvicorn.Config(
@@ -120,5 +126,22 @@ def serve(settings: PageSettings, *, host: str, port: int, auth: str | None) -> 
             timeout_graceful_shutdown=LAST_WORDS_SEC,
             lifespan="on",
         )
+        # uvicorn ends in order and then raises the signal once more, which would end all at once.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         get_logger().info("the page is at http://%s:%d; Ctrl-C ends it", host, port)
         uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def own_uploads() -> Iterator[None]:
+    """Keep what visitors upload in a folder of this server's, which goes with it.
+
+    By itself Gradio has one folder for all servers of a machine, named by content: one that ends
+    takes files away from the others, and other users of the machine may look into it.
+    """
+    with TemporaryDirectory(prefix="idiolect-page-", ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["GRADIO_TEMP_DIR"]
