@@ -94,7 +94,12 @@ def build(desk: Desk, say: Say, head: Head) -> None:
         file = gr.File(label=say("compare.file"), interactive=False, visible=False)
         build_votes(desk, say, shown.name)
     work = _Work(desk, say, controls, head.device)
-    run.click(shown_on_page(work.run), {*controls.all, head.device}, shown.all)
+    run.click(
+        shown_on_page(work.run),
+        {*controls.all, head.device},
+        shown.all,
+        show_progress_on=shown.status,
+    )
     cancel.click(shown_on_page(work.cancel), None, shown.status, show_progress="hidden")
     past.focus(lambda: gr.update(choices=_past(desk)), None, past, show_progress="hidden")
     past.input(shown_on_page(work.show), past, shown.all)

@@ -241,6 +241,7 @@ def _wire(desk: Desk, say: Say, controls: _Controls, buttons: _Buttons, results:
         shown_on_page(speaking.speak),
         {*controls.all, buttons.is_live},
         results.all,
+        show_progress_on=results.status,  # an error would cover the sound of the last request
         concurrency_limit=None,  # who waits for whom is decided below: by model and device
     ).failure(lambda: say("generate.failed"), None, results.status, show_progress="hidden")
     buttons.cancel.click(

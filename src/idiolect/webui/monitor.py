@@ -28,9 +28,9 @@ NARROW_PX = 260
 def build(desk: Desk, say: Say, head: Head) -> None:  # noqa: ARG001 -- every tab is built alike
     """Add the tab."""
     with gr.Tab(say("monitor.tab"), id="monitor") as tab:
-        gr.HTML(shown.style())
-        with gr.Row(equal_height=True):
-            run = gr.Dropdown([], label=say("monitor.run"), scale=4, min_width=NARROW_PX)
+        gr.HTML(shown.style(), padding=False)
+        run = gr.Dropdown([], label=say("monitor.run"))
+        with gr.Row():
             auto = gr.Checkbox(value=True, label=say("monitor.auto"), min_width=NARROW_PX)
             refresh = gr.Button(say("monitor.refresh"), min_width=NARROW_PX)
         parts = [gr.HTML() for _ in PARTS]
