@@ -12,6 +12,7 @@ each swap. On a GPU both are what torch allocated there.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -19,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy
 import psutil
 import torch
 
@@ -79,13 +81,26 @@ def forget_peak(device: str) -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def read_sec(path: Path) -> float:
-    """Return how long it takes to read ``path`` once; before that it is read, too."""
-    for _ in range(2):
-        started = time.perf_counter()
-        with path.open("rb") as handle:
-            subprocess.run(["/bin/cat"], stdin=handle, stdout=subprocess.DEVNULL, check=True)
+def cat_sec(path: Path) -> float:
+    """Return how long ``cat`` takes to read ``path`` and to throw it away."""
+    started = time.perf_counter()
+    with path.open("rb") as handle:
+        subprocess.run(["/bin/cat"], stdin=handle, stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - started
+
+
+def fill_sec(path: Path) -> float:
+    """Return how long it takes to read ``path`` into memory of its own."""
+    started = time.perf_counter()
+    numpy.fromfile(path, dtype=numpy.uint8)
+    return time.perf_counter() - started
+
+
+def forget_file(path: Path) -> None:
+    """Let the kernel drop what it keeps of ``path``, so that it is read from the disk again."""
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+        os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def swap(slot: ModelSlot, name: str, device: str) -> tuple[float, int]:
@@ -123,11 +138,14 @@ def measure_published(base: Path, folder: Path, device: str) -> None:
     row("resident, frozen networks of nano alone", stack / GIGABYTE, "GB")
     size = 0
     for name in ("one", "two", "one", "two", "half", "one"):
-        read = read_sec(folder / f"gpt_{name}.pth")
+        path = folder / f"gpt_{name}.pth"
+        cat_sec(path)  # from here on the file is in memory
+        cat, fill = cat_sec(path), fill_sec(path)
         seconds, peak = swap(slot, name, device)
         size = slot.status().models[0].num_bytes
         row(f"load {name}", seconds, "s")
-        row("  against reading its file once", seconds / read, "x")
+        row("  against reading its file into memory of its own", seconds / fill, "x")
+        row("  against reading its file and keeping nothing", seconds / cat, "x")
         row("  peak above the frozen networks", (peak - stack) / size, "GPTs")
         row("  resident above them then", (resident_bytes(device) - stack) / size, "GPTs")
     row("a GPT in memory", size / GIGABYTE, "GB")
@@ -137,8 +155,21 @@ def measure_published(base: Path, folder: Path, device: str) -> None:
         (resident_bytes(device) - stack) / size,
         "GPTs",
     )
+    measure_cold(slot, folder, device)
     slot.unload()
     row("resident, all unloaded", resident_bytes(device) / GIGABYTE, "GB")
+
+
+def measure_cold(slot: ModelSlot, folder: Path, device: str) -> None:
+    """Swap models whose files the kernel does not keep."""
+    for name in ("one", "two", "half"):
+        path = folder / f"gpt_{name}.pth"
+        forget_file(path)
+        cat = cat_sec(path)
+        forget_file(path)
+        seconds, _ = swap(slot, name, device)
+        row(f"load {name} from the disk", seconds, "s")
+        row("  against reading its file from the disk", seconds / cat, "x")
 
 
 def main(folder: Path, device: str) -> None:

@@ -66,6 +66,14 @@ def speak_lines(page: playwright.Page, folder: Path) -> playwright.Locator:
     return panel
 
 
+def sort_by(table: playwright.Locator, column: str) -> None:
+    """Sort a table of the page by that column, the least first."""
+    head = table.locator("th").filter(has_text=column).last
+    head.hover()
+    head.get_by_label("Open cell menu").click()
+    table.page.get_by_text("Sort ascending", exact=True).click()
+
+
 def test_lines_of_a_file_are_spoken_heard_and_taken_away_together(page, folder):
     panel = speak_lines(page, folder)
     panel.locator("#batch-results").get_by_text("Hello.").last.click()
@@ -85,11 +93,12 @@ def test_lines_of_a_file_are_spoken_heard_and_taken_away_together(page, folder):
 def test_a_sound_of_the_history_is_spoken_again_alike_and_deleted(page, folder):
     speak_lines(page, folder)
     panel = open_tab(page, "History")
+    table = panel.locator("#history-table")
+    table.get_by_text("Hello.").last.wait_for()
     search = panel.get_by_label("Words in the text")
     search.fill("night")
     search.press("Enter")
-    table = panel.locator("#history-table")
-    table.get_by_text("Good night.").last.wait_for()
+    table.get_by_text("Hello.").first.wait_for(state="detached")  # the list is the new one now
     table.get_by_text("Good night.").last.click()
     page.get_by_test_id("audio-player-Sound from the history").wait_for(state="attached")
     before = sounds_of(folder)
@@ -105,10 +114,13 @@ def test_a_sound_of_the_history_is_spoken_again_alike_and_deleted(page, folder):
     assert again in left
 
 
-def test_a_sound_of_the_history_is_put_back_into_the_first_tab(page, folder):
+def test_a_sound_of_a_sorted_history_is_put_back_into_the_first_tab(page, folder):
     speak_lines(page, folder)
     panel = open_tab(page, "History")
-    panel.locator("#history-table").get_by_text("Good night.").last.click()
+    table = panel.locator("#history-table")
+    table.get_by_text("Good night.").last.wait_for()
+    sort_by(table, "No.")
+    table.get_by_text("Good night.").last.click()
     page.get_by_test_id("audio-player-Sound from the history").wait_for(state="attached")
     panel.get_by_role("button", name="Replay in Generate").click()
 

@@ -9,6 +9,7 @@ adapters holds what was trained alone, and its header says so: see :mod:`idiolec
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import re
 import unicodedata
@@ -135,6 +136,8 @@ def load_tensors(path: Path | str, *, mmap: bool = True) -> Any:
         raise CheckpointError(f"no such file of weights: {path}", fix="check the path")
     with path.open("rb") as handle:
         magic = handle.read(len(ZIP_MAGIC))
+        if not mmap and hasattr(os, "posix_fadvise"):  # the disk works while tensors are made
+            os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
     if path.suffix != ".safetensors" and magic not in {ZIP_MAGIC, TORCH_MAGIC}:
         raise _damaged(path)
     try:

@@ -231,10 +231,11 @@ class _Shown:
 
     def choice(self, given: Given, event: gr.SelectData) -> Given:
         """Choose the row that was clicked on, or leave it again; its sound can be heard."""
-        rows = _page(self.batch(given).rows, given[self.results.page])
-        if event.index[0] >= len(rows):
+        # By its number, not its place: a visitor sorts the table, and rows are taken out of it.
+        number = int(event.row_value[SHOWN.index("number")])
+        row = next((row for row in self.batch(given).rows if row.number == number), None)
+        if row is None:
             raise UserError("this row is no longer there", fix="click on another one")
-        row = rows[event.index[0]]
         chosen = given[self.results.chosen]
         others = [number for number in chosen if number != row.number]
         return {

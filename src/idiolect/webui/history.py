@@ -28,8 +28,10 @@ DAY_SEC = 24 * 3600
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 SHOWN_LETTERS = 120
 """Of a text in the table; the whole stands below it."""
-COLUMNS = ("when", "model", "language", "text", "voice", "seed", "duration", "rtf")
-WIDTHS: list[str | int] = ["190px", "110px", "90px", "320px", "100px", "110px", "90px", "70px"]
+COLUMNS = ("number", "when", "model", "language", "text", "voice", "seed", "duration", "rtf")
+WIDTHS: list[str | int] = [
+    *("60px", "190px", "110px", "90px", "320px", "100px", "110px", "90px", "70px"),
+]
 
 Given = dict[Any, Any]
 """What the controls hold, by control."""
@@ -211,9 +213,10 @@ class _Shown:
             return {self.found.stats: now[self.found.stats]}
         return now
 
-    def choice(self, ids: list[int], event: gr.SelectData) -> Given:
+    def choice(self, event: gr.SelectData) -> Given:
         """Return what the row that was clicked on is."""
-        record = self.desk.history.get(ids[event.index[0]])
+        # By its number, not its place: a visitor sorts the table, and others speak meanwhile.
+        record = self.desk.history.get(int(event.row_value[COLUMNS.index("number")]))
         is_there = record.path.is_file()
         return {
             self.chosen.id: record.id,
@@ -314,7 +317,7 @@ def _wire_list(shown: _Shown, buttons: _Buttons, tab: gr.Tab, timer: gr.Timer) -
 def _wire_chosen(shown: _Shown, buttons: _Buttons, head: Head, generate: Generate) -> None:
     controls, found, chosen = shown.controls, shown.found, shown.chosen
     asked = {*controls.all, found.ids}
-    found.table.select(shown_on_page(shown.choice), found.ids, chosen.all)
+    found.table.select(shown_on_page(shown.choice), None, chosen.all)
     gr.on(
         [buttons.again.click],
         shown_on_page(shown.again),
@@ -343,6 +346,7 @@ def _click_on_tab(label: str) -> str:
 def _row(record: SpokenRecord) -> list[str]:
     text = " ".join(record.text.split())
     return [
+        str(record.id),
         time.strftime(TIME_FORMAT, time.localtime(record.created_sec)),
         record.model,
         record.language,
