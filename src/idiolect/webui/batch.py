@@ -231,7 +231,7 @@ class _Shown:
 
     def choice(self, given: Given, event: gr.SelectData) -> Given:
         """Choose the row that was clicked on, or leave it again; its sound can be heard."""
-        # By its number, not its place: a visitor sorts the table, and rows are taken out of it.
+        # By its number, not its place: rows may be taken out since the click.
         number = int(event.row_value[SHOWN.index("number")])
         row = next((row for row in self.batch(given).rows if row.number == number), None)
         if row is None:

@@ -215,7 +215,7 @@ class _Shown:
 
     def choice(self, event: gr.SelectData) -> Given:
         """Return what the row that was clicked on is."""
-        # By its number, not its place: a visitor sorts the table, and others speak meanwhile.
+        # By its number, not its place: the list may be another one since the click.
         record = self.desk.history.get(int(event.row_value[COLUMNS.index("number")]))
         is_there = record.path.is_file()
         return {
