@@ -38,6 +38,13 @@ FEWEST_CODES = "50"
 @contextmanager
 def served(folder: Path, *flags: str) -> Iterator[str]:
     """Serve the page of ``folder`` on a free port; yield its address."""
+    with serving(folder, *flags) as (address, _):
+        yield address
+
+
+@contextmanager
+def serving(folder: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Serve the page of ``folder`` on a free port; yield its address, and who serves."""
     port = free_port()
     command = [sys.executable, str(ROOT / "webui.py"), "--device", "cpu", "--port", str(port)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -48,7 +55,7 @@ def served(folder: Path, *flags: str) -> Iterator[str]:
         )
     try:
         wait_for(f"http://127.0.0.1:{port}/en/", server, log_path)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", server
     finally:
         server.terminate()
         server.wait(timeout=30)

@@ -97,7 +97,7 @@ def test_the_base_comes_first_and_the_installed_models_after_it(desk, nano_base,
 
 
 def test_a_device_that_was_chosen_is_the_only_one(desk, nano_base, tmp_path):
-    assert desk.devices() == [("cpu", "cpu")]
+    assert desk.devices() == [("CPU", "cpu")]
     assert Desk(settings(nano_base, tmp_path, device=None)).devices()[-1] == ("CPU", "cpu")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -118,6 +119,8 @@ def serve(settings: PageSettings, *, host: str, port: int, auth: str | None) -> 
         ) from error
     with listener, own_uploads():
         app = make_app(Desk(settings), auth=auth)
+        gc.collect()
+        gc.freeze()  # looking through torch and Gradio again would hold up a request for 0.4 s
         door = Door(app, auth=auth, is_local=host in LOCAL_HOSTS)
         config = uvicorn.Config(
             door,

@@ -31,6 +31,7 @@ from idiolect.webui.shown import shown_on_page, user_of
 PAGE_ROWS = 10
 """Clips of a list that are shown at once."""
 NARROW_PX = 240
+JOBS = ("prepare", "pairs")
 MANY = 8
 """How many speakers or reasons a line names."""
 UPLOAD_KINDS = [".zip", *sorted(KEPT_SUFFIXES)]
@@ -54,7 +55,7 @@ def build(desk: Desk, say: Say, head: Head) -> None:  # noqa: ARG001 -- every ta
         source = _source_part(desk, say, project)
         _prepare_part(desk, say, project, source, job)
         with gr.Accordion(say("dataset.job"), open=True):
-            _, stage = log_panel(desk, say, job, tab)
+            _, stage = log_panel(desk, say, job, tab, JOBS)
         _report_part(desk, say, project)
         _rejected_part(desk, say, project)
         _pairs_part(desk, say, project, job)

@@ -72,12 +72,14 @@ class Desk:
         self.projects = Projects(Path())
 
     def devices(self) -> list[tuple[str, str]]:
-        """Return (label, device) of each GPU, and of the CPU."""
-        if self.settings.device is not None:
-            return [(self.settings.device, self.settings.device)]
+        """Return (label, device) of each GPU and of the CPU, or of the one that is to be used."""
         gpus = [torch.cuda.get_device_properties(n) for n in range(torch.cuda.device_count())]
         labels = [
             (f"GPU {n}: {gpu.name} ({format_bytes(gpu.total_memory)})", f"cuda:{n}")
             for n, gpu in enumerate(gpus)
         ]
-        return [*labels, ("CPU", CPU)]
+        labels.append(("CPU", CPU))
+        asked = self.settings.device
+        if asked is None:
+            return labels
+        return [each for each in labels if each[1] == asked] or [(asked, asked)]

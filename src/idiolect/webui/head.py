@@ -111,9 +111,13 @@ def _status(desk: Desk, say: Say) -> str:
     loaded = desk.slot.status().models
     if not loaded:
         return say("head.nothing_loaded")
+    labels = {device: label for label, device in desk.devices()}
     lines = [
         say(
-            "head.loaded", model=each.name, device=each.device, memory=format_memory(each.num_bytes)
+            "head.loaded",
+            model=each.name,
+            device=labels.get(each.device, each.device),
+            memory=format_memory(each.num_bytes),
         )
         for each in loaded
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import gradio as gr
@@ -25,7 +25,9 @@ Seen = tuple[str, int, str]
 NOTHING_SEEN: Seen = ("", 0, "")
 
 
-def log_panel(desk: Desk, say: Say, job: gr.State, tab: gr.Tab) -> tuple[gr.Timer, gr.State]:
+def log_panel(
+    desk: Desk, say: Say, job: gr.State, tab: gr.Tab, kinds: Collection[str]
+) -> tuple[gr.Timer, gr.State]:
     """Add how the job in ``job`` stands, and its log.
 
     Returns the clock by which they go on, and a state that changes when a job begins or ends: what
@@ -36,18 +38,24 @@ def log_panel(desk: Desk, say: Say, job: gr.State, tab: gr.Tab) -> tuple[gr.Time
         say: The page's language.
         job: Holds the id of a job, or nothing.
         tab: The clock ticks once it was opened.
+        kinds: What jobs of the tab are; one that is at work when a visitor comes is shown.
     """
     standing = gr.HTML()
-    log = gr.Textbox(
-        label=say("train.log"), lines=LOG_LINES, max_lines=LOG_LINES, interactive=False
-    )
+    log = gr.Textbox(label=say("train.log"), lines=1, max_lines=LOG_LINES, interactive=False)
     seen, stage = gr.State(NOTHING_SEEN), gr.State("")
     timer = gr.Timer(LOOK_EVERY_SEC, active=False)
     look = shown_on_page(lambda *given: _look(desk, say, *given))
     for event in (timer.tick, job.change):
         event(look, [job, seen], [seen, standing, log, stage], show_progress="hidden")
     tab.select(lambda: gr.Timer(active=True), None, timer, show_progress="hidden")
+    tab.select(lambda job_id: job_id or _at_work(desk, kinds), job, job, show_progress="hidden")
     return timer, stage
+
+
+def _at_work(desk: Desk, kinds: Collection[str]) -> str:
+    """Return the job of ``kinds`` that runs, or will; nothing if none does."""
+    found = [job for job in desk.jobs.list() if job.kind in kinds and not job.has_ended]
+    return min(found, key=lambda job: job.status != "running").id if found else ""
 
 
 def _look(desk: Desk, say: Say, job_id: str, seen: Seen) -> tuple[Any, str, Any, str]:

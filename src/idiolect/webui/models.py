@@ -209,7 +209,7 @@ def _card(entry: ModelEntry, say: Say) -> str:
     label, told = html.escape(entry.label), html.escape(entry.description)
     name = html.escape(entry.name, quote=True)
     return (
-        f'<article data-model="{name}" style="{CARD_STYLE}"><h3>{label}</h3><p>{told}</p>{problem}'
+        f'<article data-model="{name}" style="{CARD_STYLE}"><h2>{label}</h2><p>{told}</p>{problem}'
         f"<dl>{rows}</dl></article>"
     )
 

@@ -87,7 +87,7 @@ def _first_heard(steps: list[int]) -> list[int]:
 
 def _sounds(runs: Runs, say: Say, run: gr.Dropdown) -> gr.Dropdown:
     """Add the players; return what chooses the steps."""
-    gr.Markdown(f"### {say('monitor.sounds')}")
+    gr.Markdown(f"## {say('monitor.sounds')}")
     with gr.Row():
         steps = gr.Dropdown([], multiselect=True, label=say("monitor.steps"), min_width=NARROW_PX)
         language = gr.Dropdown(

@@ -34,6 +34,7 @@ from idiolect.webui.shown import shown_on_page, user_of
 NARROW_PX = 200
 EXTEND, NEW, BASE = "extend", "new", "base"
 MODES = ("full", "lora", "rows")
+JOBS = ("tokenizer", "plan", "train", "install")
 OWN_BASE = "base"
 """What stands for the base of this page; its path is not told."""
 LISTENERS = ("none", "nano", "whisper-base", "whisper-small", "moonshine")
@@ -60,7 +61,7 @@ def build(desk: Desk, say: Say, head: Head) -> None:
         tokenizer = _tokenizer_part(desk, say, project, job)
         buttons, asked = _training_part(desk, say, project, tokenizer, head)
         with gr.Accordion(say("train.job"), open=True):
-            timer, stage = log_panel(desk, say, job, tab)
+            timer, stage = log_panel(desk, say, job, tab, JOBS)
         listed = build_job_list(desk, say, project, job, timer)
         checkpoint = build_install(desk, say, project, job)
 
