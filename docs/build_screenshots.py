@@ -70,9 +70,9 @@ PREPARING = (
     "train --train-manifest data/catalan_dataset/train_paired.jsonl"
     " --val-manifest data/catalan_dataset/val_paired.jsonl --base-checkpoint {base}/gpt.pth"
     " --tokenizer training/catalan/tokenizer/catalan_bpe.model"
-    " --output-dir training/catalan/checkpoints --epochs 2 --batch-size 8 --learning-rate 5e-4"
+    " --output-dir training/catalan/checkpoints --epochs 7 --batch-size 8 --learning-rate 5e-4"
     " --dropout 0 --code-noise 0.25 --text-loss-weight 0 --seed 1 --device cpu --log-interval 2"
-    " --val-interval 24 --probe-sentences 2 --asr nano",
+    " --val-interval 84 --probe-sentences 2 --asr nano",
     "install --checkpoint training/catalan/checkpoints/latest.pth --blend 0.6 --base {base}"
     " --tokenizer training/catalan/tokenizer/catalan_bpe.model --output-name catalan"
     " --output-dir models --force",

@@ -97,13 +97,23 @@ def test_attention_over_all_sequences_at_once_is_that_of_each_in_turn(lens, seed
     torch.testing.assert_close(found[1], found[0], rtol=1e-6, atol=1e-6)
 
 
+def test_a_device_without_a_kernel_or_with_a_wrong_one_lets_sequences_take_turns(monkeypatch):
+    asked = (torch.device("cpu"), torch.float32, 8)
+
+    assert not gpt_module._is_right_at_once(*asked)
+    with kernel_on_cpu(), torch.inference_mode():
+        assert gpt_module._is_right_at_once(*asked)
+    monkeypatch.setattr(gpt_module, "_attend_at_once", lambda qkv, *_: qkv[:, :, 2])
+    assert not gpt_module._is_right_at_once(*asked)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_gpu_attends_over_all_sequences_as_over_each_in_turn(dtype):
     lens, device = (1, 130, 47, 78), torch.device("cuda")
     qkv = torch.randn(1, 256, 3, 4, 64, device=device, dtype=dtype)
-    packing = gpt_module._packing(lens, device)
+    packing = gpt_module._packing(lens, qkv, 64)
     found = []
     for way in (packing, packing._replace(offsets=None)):
         rows = qkv.clone().requires_grad_()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from itertools import accumulate
 from typing import Final, NamedTuple
 
@@ -20,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from idiolect.base.log import get_logger
 from idiolect.models.conditioning import ConditioningConformer, PerceiverResampler
 from idiolect.models.config import NUM_LATENTS, GptDims
 
@@ -367,6 +369,7 @@ class _Transformer(nn.Module):
     def __init__(self, dim: int, num_heads: int, num_layers: int, *, dropout: float) -> None:
         super().__init__()
         self.gradient_checkpointing = False
+        self.num_heads = num_heads
         self.drop = _Dropout(dropout)
         self.h = nn.ModuleList(
             _Block(layer, dim, num_heads, dropout=dropout) for layer in range(num_layers)
@@ -385,7 +388,9 @@ class _Transformer(nn.Module):
         packed_lens: Sequence[int] | None,
     ) -> Tensor:
         keep = _visible(mask, x.shape[1], cache.len if cache else 0, x.device)
-        packing = _packing(packed_lens, x.device) if packed_lens is not None else None
+        packing = None
+        if packed_lens is not None:
+            packing = _packing(packed_lens, x, x.shape[-1] // self.num_heads)
         before = Before(keep=keep, cache=cache, packing=packing)
         x = self.drop(x)
         for block in self.h:
@@ -460,14 +465,46 @@ def _heads_first(qkv: Tensor) -> Tensor:
     return qkv.permute(2, 0, 3, 1, 4)
 
 
-def _packing(lens: Sequence[int], device: torch.device) -> Packing:
-    """Return how sequences of ``lens`` share a row on ``device``."""
-    return Packing(tuple(lens), _bounds(lens, device) if _attends_at_once(device) else None)
+def _packing(lens: Sequence[int], x: Tensor, head_dim: int) -> Packing:
+    """Return how sequences of ``lens`` share a row of ``x``."""
+    device, dtype = x.device, x.dtype
+    if torch.is_autocast_enabled(device.type):
+        dtype = torch.get_autocast_dtype(device.type)
+    at_once = _attends_at_once(device, dtype, head_dim)
+    return Packing(tuple(lens), _bounds(lens, device) if at_once else None)
 
 
-def _attends_at_once(device: torch.device) -> bool:
-    """Tell whether ``device`` has kernels for sequences of many lengths in one call."""
-    return device.type == "cuda"
+@cache
+def _attends_at_once(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
+    """Tell whether ``device`` attends over sequences of many lengths in one call."""
+    if device.type != "cuda":
+        return False
+    is_right = _is_right_at_once(device, dtype, head_dim)
+    if not is_right:
+        get_logger().warning(
+            "no attention over packed rows can be relied on here; sequences take turns, slowly",
+        )
+    return is_right
+
+
+@torch.inference_mode(mode=False)
+@torch.enable_grad()
+def _is_right_at_once(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
+    """Attend both ways over a few rows, there and back: cards and versions of torch differ."""
+    lens = (3, 1, 4)
+    values = torch.arange(sum(lens) * 3 * head_dim, device=device).sin()  # random ones are counted
+    rows = values.to(dtype).view(1, sum(lens), 3, 1, head_dim)
+    ways = []
+    try:
+        for offsets in (None, _bounds(lens, device)):
+            leaf = rows.clone().requires_grad_()
+            y = _attend_within(leaf, Packing(lens, offsets))
+            (slope,) = torch.autograd.grad(y.square().sum(), leaf)
+            ways.append(torch.cat([y.flatten(), slope.flatten()]))
+    except (RuntimeError, ValueError):  # what torch raises where it has no kernel
+        return False
+    in_turn, at_once = ways
+    return torch.allclose(in_turn, at_once, rtol=0.05, atol=0.05)
 
 
 def _bounds(lens: Sequence[int], device: torch.device) -> Tensor:
