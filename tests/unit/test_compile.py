@@ -16,7 +16,7 @@ def learn(gpt, *samples):
 
 
 @pytest.mark.slow  # the compiler takes half a minute
-@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch's own, of itself
+@pytest.mark.filterwarnings("default")  # the compiler warns of itself
 def test_compiled_blocks_learn_the_same_from_rows_of_any_length():
     plain = tiny_gpt(conditioners=False, dropout=0.0).train()
     compiled = copy.deepcopy(plain)
