@@ -42,6 +42,8 @@ LANGUAGES = ("en", "es")
 WIDTHS = {1280: 900, 390: 844}
 """Widths of a window in pixels, and the height that it has before it grows with the page."""
 TABS = ("generate", "batch", "history", "compare", "dataset", "train", "monitor", "models")
+SHOWN = {1280: TABS, 390: TABS[:1]}
+"""Tabs that the guides have a picture of at each width."""
 MAX_BYTES = 200_000
 MAX_HEIGHT = 2400
 """In pixels; what a longer page has below is left out of its picture."""
@@ -195,7 +197,7 @@ def photograph(browser: Browser, address: str, language: str, width: int) -> Non
     page.goto(f"{address}/{language}/")
     say = Say(language)
     page.get_by_role("button", name=say("head.load"), exact=True).wait_for()
-    for tab in TABS:
+    for tab in SHOWN[width]:
         open_tab(page, say(f"{tab}.tab"))
         fill(page, tab, say)
         page.wait_for_timeout(SETTLE_MS)

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,8 @@ SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 """Width and height of the windows that the page is made for."""
 WAIT_MS = 60_000
 """For a model or a sound, on two busy cores."""
+JOB_MS = 300_000
+"""For a job, on two cores that do other work beside it."""
 LEAVING = ("AbortError: signal is aborted", "Unexpected error Connection errored out")
 FEWEST_CODES = "50"
 """That the page lets a visitor ask for: one second of sound."""
@@ -143,6 +145,29 @@ def choose(page: Page, field: Locator, option: str) -> None:
     """Choose what begins with ``option`` in a list that opens."""
     field.click()
     page.get_by_role("option", name=option).first.click()
+
+
+def type_into(field: Locator, value: str) -> None:
+    """Type what a list need not offer."""
+    field.fill(value)
+    field.press("Enter")
+    field.press("Tab")
+
+
+def wait_for_job(panel: Locator, title: str) -> None:
+    """Wait until the job that was ordered ended well."""
+    standing = panel.get_by_role("status").filter(has_text=title)
+    ended = standing.filter(has_text="done").or_(standing.filter(has_text="failed"))
+    ended.wait_for(timeout=JOB_MS)
+    assert "done" in standing.inner_text(), panel.get_by_label("Log").input_value()
+
+
+def wait_until(is_so: Callable[[], bool], what: str) -> None:
+    """Wait for what the page itself does not show."""
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not is_so():
+        assert time.monotonic() < deadline, f"still not: {what}"
+        time.sleep(0.1)
 
 
 def ask_for_few_codes(panel: Locator) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +12,11 @@ import pytest
 from clips import write_clip
 from page_kit import (
     CHROMIUM,
-    WAIT_MS,
     ask_for_few_codes,
     downloaded,
     open_tab,
     visited,
+    wait_until,
 )
 
 pytest.importorskip("gradio", reason="the extra webui is not installed")
@@ -58,10 +57,8 @@ def speak_lines(page: playwright.Page, folder: Path) -> playwright.Locator:
     num_before = len(sounds_of(folder))
     panel.get_by_role("button", name="Make a batch and speak it").click()
     panel.get_by_text("A batch of 2 lines is being spoken.").wait_for()
-    deadline = time.monotonic() + WAIT_MS / 1000
-    while len(sounds_of(folder)) < num_before + 2:  # a batch before this one may still be shown
-        assert time.monotonic() < deadline, panel.locator("#batch-results").inner_text()
-        page.wait_for_timeout(200)
+    # A batch before this one may still be shown.
+    wait_until(lambda: len(sounds_of(folder)) >= num_before + 2, "two lines spoken")
     panel.get_by_text("2 of 2 spoken, 0 failed").wait_for()
     return panel
 

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from idiolect.base.places import SHIPPED_DIR
-from page_kit import CHROMIUM, choose, chromium, downloaded, open_tab, served, visited
+from page_kit import (
+    CHROMIUM,
+    choose,
+    chromium,
+    downloaded,
+    open_tab,
+    served,
+    type_into,
+    visited,
+    wait_for_job,
+)
 
 pytest.importorskip("gradio", reason="the extra webui is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -19,8 +29,6 @@ if not CHROMIUM.exists():
 CORPUS = SHIPPED_DIR.parent / "catalan"
 NUM_CLIPS = 64
 """Four minutes: a plan refuses less than three."""
-JOB_MS = 300_000
-"""For a job, on two cores that do other work beside it."""
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +51,6 @@ def page(folder) -> Iterator[playwright.Page]:
         visited(browser, f"{address}/en/") as page,
     ):
         yield page
-
-
-def type_into(field: playwright.Locator, value: str) -> None:
-    """Type what a list need not offer."""
-    field.fill(value)
-    field.press("Enter")
-    field.press("Tab")
-
-
-def wait_for_job(panel: playwright.Locator, title: str) -> None:
-    """Wait until the job that was ordered ended well."""
-    standing = panel.get_by_role("status").filter(has_text=title)
-    standing.filter(has_text="done").or_(standing.filter(has_text="failed")).wait_for(
-        timeout=JOB_MS
-    )
-    assert "done" in standing.inner_text(), panel.get_by_label("Log").input_value()
 
 
 def prepare(page: playwright.Page) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import wave
 from pathlib import Path
 
@@ -13,7 +12,15 @@ import pytest
 from clips import write_clip
 from idiolect.studio.history import History
 from idiolect.training.metrics import METRICS_FILE
-from page_kit import CHROMIUM, WAIT_MS, ask_for_few_codes, choose, open_tab, serving, visited
+from page_kit import (
+    CHROMIUM,
+    ask_for_few_codes,
+    choose,
+    open_tab,
+    serving,
+    visited,
+    wait_until,
+)
 from run_kit import write_clips
 
 pytest.importorskip("gradio", reason="the extra webui is not installed")
@@ -47,13 +54,6 @@ def metrics_of(folder: Path) -> list[dict]:
 
 def sounds_of(folder: Path) -> list[Path]:
     return sorted(folder.glob("outputs/*.wav"))
-
-
-def wait_until(is_so, what: str) -> None:
-    deadline = time.monotonic() + WAIT_MS / 1000
-    while not is_so():
-        assert time.monotonic() < deadline, f"still not: {what}"
-        time.sleep(0.1)
 
 
 def start_training(page: playwright.Page) -> None:

@@ -18,6 +18,8 @@ from idiolect.webui.desk import Desk, PageSettings  # noqa: E402
 from idiolect.webui.messages import PAGE_LANGUAGES, Say  # noqa: E402
 from idiolect.webui.shown import UNEXPECTED, shown_on_page  # noqa: E402
 
+E2E = Path(__file__).parents[1] / "e2e"
+
 
 def settings(base: Path, folder: Path, *, device: str | None = "cpu") -> PageSettings:
     return PageSettings(
@@ -57,6 +59,15 @@ def names_on(page: gr.Blocks) -> set[str]:
         str(getattr(block, "label", None) or getattr(block, "value", None))
         for block in page.blocks.values()
     }
+
+
+def test_every_button_is_pressed_in_a_browser_by_some_test(desk):
+    tests = "".join(path.read_text(encoding="utf-8") for path in E2E.glob("test_page*.py"))
+    blocks = built(desk).blocks.values()
+    buttons = {block.value for block in blocks if isinstance(block, gr.Button) and block.value}
+
+    assert len(buttons) > 1
+    assert {name for name in buttons if f'"{name}"' not in tests} == set()
 
 
 def test_the_page_has_what_the_guide_names(desk):

@@ -17,6 +17,7 @@ STYLE = """
 .info-text, .or, .min_value, .max_value, footer a, footer button, footer .built-with
   { color: var(--body-text-color) !important; opacity: 1 !important; }
 [role=tab][aria-selected=true] { color: var(--link-text-color) !important; }
+.show-api-divider { display: none !important; }
 .prose :is(table, th, td) { border-color: var(--border-color-primary) !important; }
 :focus-visible { outline: 3px solid var(--link-text-color) !important; outline-offset: 2px; }
 """

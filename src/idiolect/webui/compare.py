@@ -132,6 +132,7 @@ def _build_controls(desk: Desk, say: Say) -> _Controls:
             language_choices(say("compare.as_the_model")),
             value=UNSAID,
             label=say("compare.language"),
+            min_width=NARROW_PX,
         )
         seed = gr.Number(value=1, precision=0, minimum=0, label=say("compare.seed"))
         asr = gr.Dropdown(
