@@ -13,8 +13,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from torch.utils.tensorboard import SummaryWriter
 
 from clips import write_clip
@@ -35,6 +36,15 @@ JOB_MS = 300_000
 LEAVING = ("AbortError: signal is aborted", "Unexpected error Connection errored out")
 FEWEST_CODES = "50"
 """That the page lets a visitor ask for: one second of sound."""
+
+
+def browser_api() -> Any:
+    """Return ``playwright.sync_api``; a module of tests is left out where nothing can be seen."""
+    pytest.importorskip("gradio", reason="the extra webui is not installed")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}: apt install chromium", allow_module_level=True)
+    return api
 
 
 @contextmanager

@@ -11,9 +11,9 @@ import pytest
 from clips import write_clip
 from idiolect.registry.install import InstallConfig, install_model
 from page_kit import (
-    CHROMIUM,
     SIZES,
     ask_for_few_codes,
+    browser_api,
     choose,
     downloaded,
     open_tab,
@@ -21,10 +21,7 @@ from page_kit import (
 )
 from registry_kit import make_tokenizer, trained_checkpoint
 
-pytest.importorskip("gradio", reason="the extra webui is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-if not CHROMIUM.exists():
-    pytest.skip(f"no browser at {CHROMIUM}: apt install chromium", allow_module_level=True)
+playwright = browser_api()
 
 TABS = (
     *("Generate", "Batch", "History", "Compare Models"),

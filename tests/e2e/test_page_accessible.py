@@ -10,12 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from page_kit import CHROMIUM, write_run
+from page_kit import browser_api, write_run
 
-pytest.importorskip("gradio", reason="the extra webui is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-if not CHROMIUM.exists():
-    pytest.skip(f"no browser at {CHROMIUM}: apt install chromium", allow_module_level=True)
+playwright = browser_api()
 AXE = Path(__file__).parents[1] / "page/node_modules/axe-core/axe.min.js"
 if not AXE.is_file():
     pytest.skip("axe-core is not there: npm install in tests/page", allow_module_level=True)
@@ -37,13 +34,11 @@ def folder(nano_base, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_tab_keeps_anybody_out(address, language):
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": 900})
-        names = tabs_of(page, f"{address}/{language}/")
-        faults = [fault for name in names for fault in faults_of(page, name)]
-        browser.close()
+def test_no_tab_keeps_anybody_out(browser, address, language):
+    page = browser.new_page(viewport={"width": WIDTH, "height": 900})
+    names = tabs_of(page, f"{address}/{language}/")
+    faults = [fault for name in names for fault in faults_of(page, name)]
+    page.close()
 
     assert len(names) > 1
     assert "\n".join(faults) == ""

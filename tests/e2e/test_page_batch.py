@@ -11,18 +11,15 @@ import pytest
 
 from clips import write_clip
 from page_kit import (
-    CHROMIUM,
     ask_for_few_codes,
+    browser_api,
     downloaded,
     open_tab,
     visited,
     wait_until,
 )
 
-pytest.importorskip("gradio", reason="the extra webui is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-if not CHROMIUM.exists():
-    pytest.skip(f"no browser at {CHROMIUM}: apt install chromium", allow_module_level=True)
+playwright = browser_api()
 
 LINES = "name,text,voice,language,seed\none,Hello.,anna,en,3\ntwo,Good night.,anna,en,4\n"
 

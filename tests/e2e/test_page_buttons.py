@@ -11,8 +11,8 @@ import pytest
 from clips import write_clip
 from idiolect.registry.install import InstallConfig, install_model
 from page_kit import (
-    CHROMIUM,
     ask_for_few_codes,
+    browser_api,
     choose,
     open_tab,
     type_into,
@@ -23,10 +23,7 @@ from page_kit import (
 from registry_kit import make_tokenizer, trained_checkpoint
 from run_kit import write_clips
 
-pytest.importorskip("gradio", reason="the extra webui is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-if not CHROMIUM.exists():
-    pytest.skip(f"no browser at {CHROMIUM}: apt install chromium", allow_module_level=True)
+playwright = browser_api()
 
 LONG_TEXT = "This is said again. " * 40
 NUM_CLIPS = 8

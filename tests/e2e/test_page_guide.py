@@ -10,7 +10,7 @@ import pytest
 
 from idiolect.base.places import SHIPPED_DIR
 from page_kit import (
-    CHROMIUM,
+    browser_api,
     choose,
     chromium,
     downloaded,
@@ -21,10 +21,7 @@ from page_kit import (
     wait_for_job,
 )
 
-pytest.importorskip("gradio", reason="the extra webui is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-if not CHROMIUM.exists():
-    pytest.skip(f"no browser at {CHROMIUM}: apt install chromium", allow_module_level=True)
+playwright = browser_api()
 
 CORPUS = SHIPPED_DIR.parent / "catalan"
 NUM_CLIPS = 64

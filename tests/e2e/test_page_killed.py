@@ -13,8 +13,8 @@ from clips import write_clip
 from idiolect.studio.history import History
 from idiolect.training.metrics import METRICS_FILE
 from page_kit import (
-    CHROMIUM,
     ask_for_few_codes,
+    browser_api,
     choose,
     open_tab,
     serving,
@@ -23,10 +23,7 @@ from page_kit import (
 )
 from run_kit import write_clips
 
-pytest.importorskip("gradio", reason="the extra webui is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-if not CHROMIUM.exists():
-    pytest.skip(f"no browser at {CHROMIUM}: apt install chromium", allow_module_level=True)
+playwright = browser_api()
 
 NUM_LINES = 6
 LINES = "name,text,voice,language,seed\n" + "".join(

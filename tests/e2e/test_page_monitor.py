@@ -8,12 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from page_kit import CHROMIUM, SIZES, WAIT_MS, open_tab, strangers, visited, write_run
+from page_kit import SIZES, WAIT_MS, browser_api, open_tab, strangers, visited, write_run
 
-pytest.importorskip("gradio", reason="the extra webui is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-if not CHROMIUM.exists():
-    pytest.skip(f"no browser at {CHROMIUM}: apt install chromium", allow_module_level=True)
+playwright = browser_api()
 
 LOOKS_MS = 12_000
 """More than two looks of the monitor take."""

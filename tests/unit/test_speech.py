@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import count
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -118,14 +118,29 @@ def test_a_record_whose_clip_was_forgotten_says_so(speech, voice):
 
 def test_what_was_spoken_before_a_cancel_is_kept_and_called_partial(speech, voice):
     whole = last_of(speech.speak(order(voice, THREE, seed=1)))
-    asked = count(1)
+    cancel = Event()
+    stream = speech.speak(order(voice, THREE, seed=1), cancel.is_set)
+    first = next(stream)
+    cancel.set()
 
-    done = last_of(speech.speak(order(voice, THREE, seed=1), lambda: next(asked) == 2))
+    (done,) = stream
 
     assert done.is_partial
     assert done.record.settings["partial"] is True
-    assert 0 < done.record.duration_sec < whole.record.duration_sec
+    assert len(first.wave) <= len(done.wave) < len(whole.wave)
     assert np.array_equal(done.wave, whole.wave[: len(done.wave)])
+
+
+def test_a_cancel_within_the_first_segment_ends_it_there(speech, voice):
+    asked = []
+    stream = speech.speak(order(voice, seed=1), lambda: not asked.append(1))
+
+    with pytest.raises(SynthesisError, match="cancelled before anything was spoken"):
+        last_of(stream)
+
+    assert asked
+    assert speech.history.search() == []
+    assert speech.room.num_waiting == 0
 
 
 def test_what_a_visitor_who_left_had_heard_is_kept(speech, voice):

@@ -39,7 +39,6 @@ from idiolect.evaluation.comparison import (
 )
 from idiolect.evaluation.naturalness import find_naturalness
 from idiolect.evaluation.reading import (
-    Cancelled,
     Ears,
     Reading,
     Said,
@@ -55,6 +54,7 @@ from idiolect.registry.store import ModelFiles, find_model
 from idiolect.synthesis.devices import choose_device
 from idiolect.synthesis.model import version_of
 from idiolect.synthesis.output import FULL_SCALE
+from idiolect.synthesis.sampling import Cancelled
 from idiolect.synthesis.voice import Voice
 
 WARM_UP_LETTERS = 12
@@ -117,7 +117,7 @@ class Comparisons:
 
         Args:
             order: What to compare.
-            cancelled: Asked between segments; True ends the work, and what is finished stays.
+            cancelled: Asked some times a second; True ends the work, and what is finished stays.
 
         Raises:
             RegistryError: A model is not installed.

@@ -39,10 +39,6 @@ LOUDEST = FULL_SCALE - 0.5
 """Samples that would be written as the largest number that there is."""
 
 
-class Cancelled(Exception):  # noqa: N818 -- nothing went wrong
-    """Who waits for the work wants it no more."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One sentence as one model said it; what was not measured is None."""
@@ -110,13 +106,12 @@ def speak_timed(voice: Voice, text: str, said: Said, cancelled: Callable[[], boo
             stream_return=True,
             language=said.language,
             seed=said.seed,
+            cancelled=cancelled,
             **said.settings,  # type: ignore[arg-type]  # by name, checked by the call
         )
         for wave in cast(Iterator[Tensor], stream):
             first_sound_sec = first_sound_sec or time.perf_counter() - started
             waves.append(wave)
-            if cancelled():
-                raise Cancelled
         elapsed_sec = time.perf_counter() - started
     if not waves:
         raise SynthesisError("the model spoke nothing", where=f"text {text[:60]!r}")

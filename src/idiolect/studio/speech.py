@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +32,7 @@ from idiolect.studio.settings import EmotionMode, SpeechSettings, settings_of_ma
 from idiolect.studio.waiting import WaitingRoom
 from idiolect.synthesis.model import LoadedModel
 from idiolect.synthesis.output import FULL_SCALE, join_segments
+from idiolect.synthesis.sampling import Cancelled
 from idiolect.synthesis.swap import ModelSlot
 from idiolect.synthesis.voice import Voice
 
@@ -146,7 +148,7 @@ class Speech:
 
         Args:
             order: What to say.
-            cancelled: Asked between segments; what was spoken until then is kept.
+            cancelled: Asked some times a second; what was spoken until then is kept.
 
         Raises:
             SynthesisError: There is no place in the queue, the disk is full, a setting is out of
@@ -206,18 +208,16 @@ class Speech:
         try:
             with self.slot.leased(order.model, order.device) as voice:
                 take.begin(voice.model, voice.stack.device)
-                for wave in _segments(voice, take):
-                    yield take.add(wave)
-                    if is_cancelled := cancelled():
-                        break
-                else:
-                    is_cancelled = False
+                with suppress(Cancelled):
+                    for wave in _segments(voice, take, cancelled):
+                        yield take.add(wave)
+                    is_whole = True
                 take.end()
-            is_whole = not is_cancelled or take.is_complete
         finally:
             # Also for a visitor who left in the middle: nothing that was heard is lost.
             done = self._finish(take, is_whole=is_whole) if take.waves else None
-        assert done is not None, "infer raises when nothing was spoken"
+        if done is None:
+            raise SynthesisError("cancelled before anything was spoken", fix="ask again")
         yield done
 
     def _finish(self, take: _Take, *, is_whole: bool) -> SpeechDone:
@@ -284,11 +284,6 @@ class _Take:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether every segment was spoken."""
-        return self.num_tried >= self.count
-
     def hear_codes(self, _codes: Tensor) -> None:
         """Count a segment: also one that comes out empty and has no wave."""
         self.num_tried += 1
@@ -322,7 +317,7 @@ class _Take:
             self.peak_bytes = max(self.peak_bytes or 0, peak_bytes)
 
 
-def _segments(voice: Voice, take: _Take) -> Iterator[Tensor]:
+def _segments(voice: Voice, take: _Take, cancelled: Callable[[], bool]) -> Iterator[Tensor]:
     """Yield the waves ``[1, n]`` in ±32767 without the silences between them."""
     order = take.order
     stream = voice.infer(
@@ -330,6 +325,7 @@ def _segments(voice: Voice, take: _Take) -> Iterator[Tensor]:
         order.text,
         stream_return=True,
         on_codes=take.hear_codes,
+        cancelled=cancelled,
         **order.settings.call(),
     )
     for place, wave in enumerate(cast("Iterator[Tensor]", stream)):

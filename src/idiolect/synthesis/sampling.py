@@ -34,6 +34,11 @@ HISTORY_FILLING: Final = 1
 UNREACHABLE: Final = -1e9
 """Score of the beams that do not exist at the first step."""
 
+
+class Cancelled(Exception):  # noqa: N818 -- nothing went wrong
+    """Whoever asked does not wait any more."""
+
+
 Draw = Callable[[Tensor, int], Tensor]
 """Probabilities ``[R, W]`` and a count to as many different indices ``[R, count]``."""
 
@@ -114,12 +119,13 @@ def generate_codes(
     generator: torch.Generator | None = None,
     *,
     draw: Draw | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Tensor:
     """Return the codes ``[1, n]`` of one text without the stop code; n may be 0.
 
     See :func:`generate`. A text that does not come to its end is cut, and a warning logged.
     """
-    found = generate(model, prefix, text_ids, settings, generator, draw=draw)
+    found = generate(model, prefix, text_ids, settings, generator, draw=draw, cancelled=cancelled)
     if not found.is_finished.all():
         get_logger().warning(
             "the speech was cut after %d codes, before its end", found.codes.shape[1]
@@ -136,6 +142,7 @@ def generate(
     generator: torch.Generator | None = None,
     *,
     draw: Draw | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Generation:
     """Decode codes for each text.
 
@@ -146,8 +153,10 @@ def generate(
         settings: How codes are chosen. With beams, B is 1.
         generator: Source of chance, on the device of the model; None is torch's own.
         draw: Stands in for the draw by ``generator``, in tests.
+        cancelled: Asked before each code but the first.
 
     Raises:
+        Cancelled: It said so.
         SynthesisError: A text has more ids than the model has positions.
     """
     if model.training:
@@ -156,7 +165,7 @@ def generate(
     settings = replace(settings, max_codes=min(settings.max_codes, model.dims.code_positions - 2))
     draw = draw or _draw_with(generator)
     rows, keep = prompt_rows(model, prefix, text_ids)
-    decoder = _Decoder(model, rows, keep, settings.max_codes)
+    decoder = _Decoder(model, rows, keep, settings.max_codes, cancelled)
     if settings.num_beams > 1:
         return _search(decoder, settings, draw)
     return _sample(decoder, settings, draw)
@@ -244,9 +253,15 @@ class _Decoder:
     """A model in the middle of its sequences: the cache, and how many code inputs it was given."""
 
     def __init__(
-        self, model: UnifiedVoice, prompt: Tensor, keep: Tensor | None, max_codes: int
+        self,
+        model: UnifiedVoice,
+        prompt: Tensor,
+        keep: Tensor | None,
+        max_codes: int,
+        cancelled: Callable[[], bool],
     ) -> None:
         self.model = model
+        self.cancelled = cancelled
         self.max_codes = max_codes
         self.prompt = prompt  # [B, S, D]
         self.keep = None if keep is None else F.pad(keep, (0, 1 + max_codes), value=True)
@@ -262,6 +277,8 @@ class _Decoder:
 
     def step(self, codes: Tensor) -> Tensor:
         """Return the logits behind ``codes`` ``[R]``, ``[R, V]`` float32."""
+        if self.cancelled():
+            raise Cancelled
         return self._advance(self._embed(codes[:, None]))
 
     def speakable(self, scores: Tensor) -> Tensor:

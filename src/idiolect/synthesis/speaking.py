@@ -6,6 +6,7 @@ requests never mix and a model that is swapped out finishes what it began.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ from idiolect.synthesis.request import Request, asked_codes, segments_of
 from idiolect.synthesis.sampling import generate_codes
 from idiolect.synthesis.stack import FrozenStack, PromptFeatures
 
+CANCEL_ASKED_EVERY_SEC = 0.2
+"""How often is asked within a segment whether anybody still waits for it."""
+
 OnCodes = Callable[[Tensor], None]
 """Hears the codes ``[n]`` of each segment, int64 on the CPU, before they become sound."""
 
@@ -36,7 +40,11 @@ class _Conditions:
 
 
 def spoken_waves(
-    model: LoadedModel, stack: FrozenStack, request: Request, on_codes: OnCodes | None = None
+    model: LoadedModel,
+    stack: FrozenStack,
+    request: Request,
+    on_codes: OnCodes | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Tensor]:
     """Yield the wave ``[1, n]`` in ±32767 of each segment that has sound.
 
@@ -45,6 +53,7 @@ def spoken_waves(
     Raises:
         SynthesisError: Nothing is left to say, or the model spoke nothing.
         DataError: A clip cannot be read.
+        Cancelled: ``cancelled`` said so.
     """
     segments = segments_of(model, request)
     todo = list(zip(segments, asked_codes(model, request, segments), strict=True))
@@ -55,7 +64,7 @@ def spoken_waves(
     for text_ids, num_codes in track(todo, "speaking", unit="segments"):
         with stack.turns.one():
             prefix = model.prefix(given.latents, given.emotion, num_codes)
-            codes = _codes(model, prefix, text_ids, request, generator)
+            codes = _codes(model, prefix, text_ids, request, generator, _seldom(cancelled))
             if on_codes is not None:
                 on_codes(codes[0].cpu())
             wave = _sound(model, stack, given.prompt, prefix, text_ids, codes, request, generator)
@@ -114,10 +123,28 @@ def _codes(
     text_ids: list[int],
     request: Request,
     generator: torch.Generator,
+    cancelled: Callable[[], bool],
 ) -> Tensor:
     """Return the codes ``[1, n]`` of one segment; n is 0 when the model stops at once."""
     ids = torch.tensor([text_ids], device=prefix.device)
-    return generate_codes(model.gpt, prefix, ids, request.sampling, generator=generator)
+    return generate_codes(
+        model.gpt, prefix, ids, request.sampling, generator=generator, cancelled=cancelled
+    )
+
+
+def _seldom(cancelled: Callable[[], bool]) -> Callable[[], bool]:
+    """Return a question that asks ``cancelled`` at once, and then some times a second."""
+    next_sec = 0.0
+
+    def asked() -> bool:
+        nonlocal next_sec
+        now_sec = time.monotonic()
+        if now_sec < next_sec:
+            return False
+        next_sec = now_sec + CANCEL_ASKED_EVERY_SEC
+        return cancelled()
+
+    return asked
 
 
 @torch.inference_mode()

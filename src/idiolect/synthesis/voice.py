@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class PublishedCall(ABC):
         speed: float = 1.0,
         target_duration: float | None = None,
         on_codes: OnCodes | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
         **generation: float | bool | None,
     ) -> Path | tuple[int, NDArray[np.int16]] | Iterator[Tensor]:
         """Speak ``text`` in the voice of ``spk_audio_prompt``.
@@ -91,6 +92,7 @@ class PublishedCall(ABC):
                 asked for, and comes near to it. Only for models that learnt durations. At another
                 speed it still is how long one listens: at 2 twice as many codes are asked for.
             on_codes: Hears the codes ``[n]`` of each segment before they become sound.
+            cancelled: Asked some times a second while codes are chosen; True ends the request.
             **generation: Fields of :class:`~idiolect.synthesis.sampling.SamplingSettings`; and as
                 the published call has them ``max_mel_tokens`` for ``max_codes``, and
                 ``typical_sampling``. What is not given is as the base says, or as published.
@@ -105,6 +107,7 @@ class PublishedCall(ABC):
             ConfigError: A setting of the sampling is out of range.
             DataError: A clip cannot be read.
             GuardError: ``output_path`` lies in a base folder.
+            Cancelled: ``cancelled`` said so; when streaming, from the iterator.
         """
         voice = self.voice
         model, stack = voice.model, voice.stack
@@ -134,7 +137,7 @@ class PublishedCall(ABC):
         )
         if verbose:
             get_logger().info("seed %d, language %s", request.seed, request.language)
-        waves = spoken_waves(model, stack, request, on_codes)
+        waves = spoken_waves(model, stack, request, on_codes, cancelled)
         if stream_return:
             return streamed(waves, interval_silence, output_path)
         return finished(list(waves), interval_silence, output_path)
