@@ -33,7 +33,8 @@ WAIT_MS = 60_000
 """For a model or a sound, on two busy cores."""
 JOB_MS = 300_000
 """For a job, on two cores that do other work beside it."""
-LEAVING = ("AbortError: signal is aborted", "Unexpected error Connection errored out")
+LEAVING = ("AbortError: ", "Unexpected error Connection errored out")
+TRIES = 3
 FEWEST_CODES = "50"
 """That the page lets a visitor ask for: one second of sound."""
 
@@ -152,9 +153,13 @@ def open_tab(page: Page, name: str) -> Locator:
 
 
 def choose(page: Page, field: Locator, option: str) -> None:
-    """Choose what begins with ``option`` in a list that opens."""
-    field.click()
-    page.get_by_role("option", name=option).first.click()
+    """Choose what has ``option`` in its name in a list that opens."""
+    for _ in range(TRIES):
+        field.click()
+        page.get_by_role("option", name=option).first.click()
+        if option in field.input_value():
+            return  # a list that grew while it was open may have put another one there
+    raise AssertionError(f"{option} cannot be chosen: {field.input_value()}")
 
 
 def type_into(field: Locator, value: str) -> None:

@@ -128,7 +128,7 @@ def test_cancelling_ends_it_and_the_same_again_goes_on(tab, prompt):
     for _ in range(3):
         next(running)
 
-    assert tab.work.cancel(VISITOR).startswith("Ends after the segment")
+    assert tab.work.cancel(VISITOR).startswith("Ends in a moment")
     *_, last = running
 
     assert last[1].startswith("Not finished: 1 of 4 ·")
