@@ -69,6 +69,13 @@ def give_voice(panel: playwright.Locator, folder: Path) -> None:
     panel.get_by_test_id("audio-player-Voice prompt").wait_for(state="attached")
 
 
+def read_lines(panel: playwright.Locator, file: str, text: str) -> None:
+    """Read a file of the folder into the table of lines; ``text`` is in it."""
+    panel.get_by_label("Or a file below the declared folders").fill(file)
+    press(panel, "Read the file")
+    panel.locator("#batch-lines").get_by_text(text).last.wait_for()
+
+
 def sounds_of(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("outputs/*.wav")}
 
@@ -118,10 +125,8 @@ def test_a_long_text_is_shown_in_segments_cut_short_and_said_again(page, folder)
 
 def test_rows_of_a_batch_are_edited_added_said_again_and_taken_out(page, folder):
     panel = open_tab(page, "Batch")
-    panel.get_by_label("Or a file below the declared folders").fill("lines.csv")
-    press(panel, "Read the file")
     lines, results = panel.locator("#batch-lines"), panel.locator("#batch-results")
-    lines.get_by_text("Good night.").last.wait_for()
+    read_lines(panel, "lines.csv", "Good night.")
     ask_for_few_codes(panel)
     press(panel, "Make a batch and speak it")
     panel.get_by_text("2 of 2 spoken, 0 failed").wait_for()
@@ -133,9 +138,7 @@ def test_rows_of_a_batch_are_edited_added_said_again_and_taken_out(page, folder)
     press(panel, "Chosen rows into the editor")
     lines.get_by_text("Good night.").last.wait_for()
     (folder / "more.csv").write_text("name,text,voice,language,seed\nthree,Bye.,biel,en,5\n")
-    panel.get_by_label("Or a file below the declared folders").fill("more.csv")
-    press(panel, "Read the file")
-    lines.get_by_text("Bye.").last.wait_for()
+    read_lines(panel, "more.csv", "Bye.")
     press(panel, "Add to the chosen batch")
     panel.get_by_text("3 of 3 spoken, 0 failed").wait_for()
 
@@ -159,9 +162,7 @@ def test_a_batch_is_cancelled_gone_on_with_tried_again_and_deleted(page, folder)
         + "".join(f"line{n},Number {n} of the lines.,biel,en,{n}\n" for n in range(12))
     )
     panel = open_tab(page, "Batch")
-    panel.get_by_label("Or a file below the declared folders").fill("many.csv")
-    press(panel, "Read the file")
-    panel.locator("#batch-lines").get_by_text("Number 0 of the lines.").last.wait_for()
+    read_lines(panel, "many.csv", "Number 0 of the lines.")
     ask_for_few_codes(panel)
     press(panel, "Make a batch and speak it")
     panel.get_by_text("1 of 12 spoken").wait_for()

@@ -158,6 +158,18 @@ def test_cancel_ends_the_requests_of_this_visit_only(page):
     assert page.speaking.cancel(VISIT) == page.say("generate.nothing_to_cancel")
 
 
+@pytest.mark.usefixtures("prompt")
+def test_a_cancel_before_anything_was_spoken_is_no_error(page):
+    page.set(text="One two three four.", seed="1")
+    stream = page.speaking.speak(page.values, VISIT)
+    next(stream)
+    page.speaking.cancel(VISIT)
+
+    (last,) = stream
+
+    assert last == {page.speaking.results.status: page.say("generate.cancelled")}
+
+
 @pytest.mark.parametrize("seed", ["one", "1.5", "-1", "9" * 20])
 def test_a_seed_that_is_no_whole_number_is_refused(seed):
     with pytest.raises(UserError, match="no whole number"):

@@ -32,6 +32,7 @@ from idiolect.studio.roots import below_roots
 from idiolect.studio.settings import EmotionMode, SpeechSettings, settings_of_mapping
 from idiolect.studio.speech import Speech, SpeechOrder, last_of
 from idiolect.studio.voices import VoiceLibrary
+from idiolect.synthesis.sampling import Cancelled
 
 WORKER_LOCK_NAME = ".worker.lock"
 UNEXPECTED = "something went wrong that nobody foresaw; the log of the server has it"
@@ -257,6 +258,8 @@ class Batches:
             order = self._order(batch, row.line)
             self._wait_for_room(order.user, cancelled)
             done = last_of(self._speech.speak(order, cancelled))
+        except Cancelled:
+            return row  # whoever cancelled it has written so
         except UserError as error:
             why = "; ".join(filter(None, (error.problem, error.where, error.fix)))
             return replace(row, state="failed", why=why)

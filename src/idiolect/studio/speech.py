@@ -152,7 +152,8 @@ class Speech:
 
         Raises:
             SynthesisError: There is no place in the queue, the disk is full, a setting is out of
-                range, the model spoke nothing, or the request was cancelled before it spoke.
+                range, or the model spoke nothing.
+            Cancelled: Before anything was spoken.
             DataError: A clip cannot be read.
             RegistryError: The model is not installed.
             CheckpointError: Its files are damaged.
@@ -217,7 +218,7 @@ class Speech:
             # Also for a visitor who left in the middle: nothing that was heard is lost.
             done = self._finish(take, is_whole=is_whole) if take.waves else None
         if done is None:
-            raise SynthesisError("cancelled before anything was spoken", fix="ask again")
+            raise Cancelled
         yield done
 
     def _finish(self, take: _Take, *, is_whole: bool) -> SpeechDone:

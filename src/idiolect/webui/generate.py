@@ -26,6 +26,7 @@ from idiolect.studio.settings import (
 )
 from idiolect.studio.speech import SegmentDone, SpeechDone, SpeechOrder
 from idiolect.synthesis.request import SPEED_RANGE, sampling_settings
+from idiolect.synthesis.sampling import Cancelled
 from idiolect.text.segments import MAX_SEGMENT_TOKENS
 from idiolect.webui.choices import UNSAID, language_choices
 from idiolect.webui.desk import Desk
@@ -277,6 +278,8 @@ class _Speaking:
                     yield self._done(event)
                 else:
                     yield self._segment(event, feed if is_live else None)
+        except Cancelled:
+            yield {self.results.status: self.say("generate.cancelled")}
         finally:
             self._cancels[visit].remove(cancel)
             if not self._cancels[visit]:
